@@ -1,0 +1,3 @@
+//! The in-cluster process.
+
+fn main() {}

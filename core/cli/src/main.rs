@@ -1,0 +1,3 @@
+//! The kubetether command.
+
+fn main() {}

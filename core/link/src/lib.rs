@@ -1,0 +1,1 @@
+//! kubetether's link on tokio: carriers in, AsyncRead and AsyncWrite streams out.

@@ -1,0 +1,1 @@
+//! Connects a developer's machine and a Kubernetes cluster, both ways, as a library.
