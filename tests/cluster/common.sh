@@ -1,0 +1,70 @@
+# Sourced by every script here: where things are, what the caller chose, and the few helpers that all share.
+set -euo pipefail
+
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+NODES=${KUBETETHER_CLUSTER_NODES:-1}
+PROXY=${KUBETETHER_CLUSTER_PROXY:-nftables}
+PORT=${KUBETETHER_CLUSTER_PORT:-16443}
+# A relative state directory is the repository's, so that it means the same from everywhere.
+STATE=$(cd "$HERE/../.." && realpath -m "${KUBETETHER_CLUSTER_STATE:-target/cluster}")
+CACHE=${XDG_CACHE_HOME:-${HOME:?is needed to find the cache}/.cache}/kubetether/cluster
+
+# Each node has a cgroup GROUP-NODE in every hierarchy. It is how the cluster's processes are found again, with or without the state
+# directory, and never mistaken for somebody else's. The whole path is in the name: two checkouts may both have a target/cluster.
+GROUP=kubetether-$(basename "$STATE")-$(cksum <<<"$STATE" | cut -d' ' -f1)
+
+# The nodes' own network. It exists inside their network namespaces only, so no cluster meets another or the machine's addresses.
+node_address() { echo "172.31.0.$1"; }
+pod_cidr() { echo "10.244.$1.0/24"; }
+CLUSTER_CIDR=10.244.0.0/16
+SERVICE_CIDR=10.96.0.0/16
+API_SERVICE=10.96.0.1 # the first of SERVICE_CIDR: Kubernetes gives it to the Service "kubernetes"
+DNS_SERVICE=10.96.0.10
+API_SERVER=$(node_address 1)
+
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# say WHAT: prints WHAT was reached and how long after the script's start.
+START=$EPOCHREALTIME
+since() { echo $(((${EPOCHREALTIME/./} - ${1/./}) / 1000)); }
+say() { printf '%6d ms  %s\n' "$(since "$START")" "$*"; }
+
+# eventually SECONDS CMD...: tries CMD every 50 ms until it succeeds, at most for SECONDS.
+eventually() {
+  local start=$EPOCHREALTIME limit=$(($1 * 1000))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$(since "$start")" -lt "$limit" ] || return 1
+    sleep 0.05
+  done
+}
+
+# daemon NAME CMD...: leaves CMD running, with its output in the state directory's log/NAME.log. No descriptor of the
+# caller is passed on: a lock held by it would be held for the daemon's life.
+daemon() {
+  local name=$1 fd
+  shift
+  mkdir -p "$STATE/log"
+  (
+    for fd in /proc/self/fd/*; do
+      fd=${fd##*/}
+      [ "$fd" -le 2 ] || eval "exec $fd>&-"
+    done
+    exec setsid "$@" </dev/null >"$STATE/log/$name.log" 2>&1
+  ) &
+}
+
+# cgroups_of NODE: the node's cgroup in each hierarchy, whether it exists or not.
+hierarchies() { awk -F: '$2 != "" { sub("name=", "", $2); print $2 }' /proc/self/cgroup; }
+cgroups_of() { local h; for h in $(hierarchies); do echo "/sys/fs/cgroup/$h/$GROUP-$1"; done; }
+
+# pid_of NODE: its first process, as seen from outside; fails when it does not live.
+pid_of() {
+  local pid
+  pid=$(cat "$STATE/$1/pid" 2>/dev/null) && grep -qs "/$GROUP-$1\$" "/proc/$pid/cgroup" && echo "$pid"
+}
+
+# alive: the cluster of this state directory answers.
+alive() {
+  pid_of node1 >/dev/null && "$STATE/bin/kubectl" --kubeconfig="$STATE/kubeconfig" --request-timeout=5s get --raw /readyz >/dev/null 2>&1
+}
