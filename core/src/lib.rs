@@ -1,1 +1,39 @@
 //! Connects a developer's machine and a Kubernetes cluster, both ways, as a library.
+//!
+//! A [`Session`] is one developer's attachment to one cluster and namespace. It lives in the process
+//! that starts it; there is no daemon and nothing to install in the cluster beforehand.
+//!
+//! ```no_run
+//! # async fn example() -> kubetether::Result<()> {
+//! use kubetether::{Config, Deadline, Session, To};
+//!
+//! let session = Session::start(Config::new().namespace("shop")).await?;
+//! // All traffic of the Service `orders` now comes to port 8080 of this machine.
+//! let exchange = session.exchange("orders", To::port(8080)).await?;
+//! // And the cluster's database is reachable here.
+//! let db = session.forward("db:5432").await?;
+//! println!("db at {}, exchange {}", db.address(), exchange.state());
+//! session.close(Deadline::secs(20)).await?; // the Service is as it was
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The library installs no logger, builds no runtime (but see [`blocking`]), changes no environment
+//! and keeps no global state. It logs by [`tracing`].
+
+mod cluster;
+mod config;
+mod deadline;
+mod error;
+mod event;
+mod state;
+mod target;
+mod to;
+
+pub use crate::config::{AgentSource, Config};
+pub use crate::deadline::Deadline;
+pub use crate::error::{Error, ErrorClass, ErrorCode, Result};
+pub use crate::event::{Event, Events, HandleId, HandleInfo};
+pub use crate::state::{HandleState, SessionState};
+pub use crate::target::{Destination, Target, TargetKind};
+pub use crate::to::{Local, To};

@@ -1,0 +1,133 @@
+//! What a session is told before it starts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the agent's program comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentSource {
+    /// Carried in a ConfigMap; the file is looked up beside the program or library, then in
+    /// `target/agent` of a checkout.
+    #[default]
+    Carried,
+    /// Carried in a ConfigMap; this file.
+    File(PathBuf),
+    /// Carried in a ConfigMap; these bytes.
+    Bytes(Arc<[u8]>),
+    /// An ordinary container image that holds the agent as its entry point.
+    Image(String),
+}
+
+/// Settings of a [`Session`](crate::Session): built once, then immutable.
+///
+/// The default finds the cluster as `kubectl` does: `KUBECONFIG`, else `~/.kube/config`, else the
+/// service account of the pod it runs in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) context: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) agent: AgentSource,
+    pub(crate) who: Option<String>,
+    pub(crate) start_deadline: Duration,
+    pub(crate) carriers: usize,
+    pub(crate) heartbeat: Duration,
+    pub(crate) heartbeat_limit: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) linger: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespace: None,
+            agent: AgentSource::default(),
+            who: None,
+            start_deadline: Duration::from_secs(30),
+            carriers: 2,
+            heartbeat: Duration::from_secs(2),
+            heartbeat_limit: Duration::from_secs(5),
+            grace: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Config {
+    /// The settings that suit most users.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The kubeconfig file. Default: as `kubectl` finds it.
+    #[must_use]
+    pub fn kubeconfig(mut self, path: impl AsRef<Path>) -> Self {
+        self.kubeconfig = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The context of the kubeconfig. Default: its current context.
+    #[must_use]
+    pub fn context(mut self, name: impl Into<String>) -> Self {
+        self.context = Some(name.into());
+        self
+    }
+
+    /// The namespace. Default: that of the context, else `default`.
+    #[must_use]
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.namespace = Some(name.into());
+        self
+    }
+
+    /// Where the agent's program comes from. Default: [`AgentSource::Carried`].
+    #[must_use]
+    pub fn agent(mut self, source: AgentSource) -> Self {
+        self.agent = source;
+        self
+    }
+
+    /// The name that others read when they find a Service held by this session.
+    /// Default: `user@host`.
+    #[must_use]
+    pub fn who(mut self, name: impl Into<String>) -> Self {
+        self.who = Some(name.into());
+        self
+    }
+
+    /// How long a start may take when the call names no deadline of its own. Default: 30 s.
+    #[must_use]
+    pub fn start_deadline(mut self, duration: Duration) -> Self {
+        self.start_deadline = duration;
+        self
+    }
+
+    /// Connections per link to an agent, 1 to 8. More of them carry more bytes at once and cost the
+    /// API server a connection each. Default: 2.
+    #[must_use]
+    pub fn carriers(mut self, count: usize) -> Self {
+        self.carriers = count.clamp(1, 8);
+        self
+    }
+
+    /// How long inbound and outbound streams wait for a lost connection to an agent to come back
+    /// before they are reset. Default: 60 s.
+    #[must_use]
+    pub fn grace(mut self, duration: Duration) -> Self {
+        self.grace = duration;
+        self
+    }
+
+    /// How long an interceptor goes on passing connections through after its Service was restored,
+    /// because the nodes of a cluster learn of a change at their own pace. Default: 2 s.
+    #[must_use]
+    pub fn linger(mut self, duration: Duration) -> Self {
+        self.linger = duration;
+        self
+    }
+}

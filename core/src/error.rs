@@ -1,0 +1,126 @@
+//! One error type for the whole engine.
+
+mod code;
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub use self::code::{ErrorClass, ErrorCode};
+
+/// The result of an engine call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What was tried, on which object, why it failed, and what to do about it.
+///
+/// `Display` gives one line without the causes; walk [`source`](StdError::source) for those, or use
+/// [`report`](Self::report) for everything.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: ErrorCode,
+    message: String,
+    object: Option<String>,
+    hint: Option<String>,
+    evidence: Vec<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            object: None,
+            hint: None,
+            evidence: Vec::new(),
+            source: None,
+        }))
+    }
+
+    /// The class of failure, the same number and name in every language.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.0.code
+    }
+
+    /// The object of the cluster or of this machine that it is about, as `kind/name`.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        self.0.object.as_deref()
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What the cluster says of the pod to blame: conditions, events, last log lines.
+    #[must_use]
+    pub fn evidence(&self) -> &[String] {
+        &self.0.evidence
+    }
+
+    /// The error with its causes, evidence and hint, over several lines.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str("\n  because: ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        for line in self.evidence() {
+            text.push_str("\n  | ");
+            text.push_str(line);
+        }
+        if let Some(hint) = self.hint() {
+            text.push_str("\n  try: ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    pub(crate) fn on(mut self, object: impl Into<String>) -> Self {
+        self.0.object = Some(object.into());
+        self
+    }
+
+    pub(crate) fn try_this(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.0.evidence.extend(lines);
+        self
+    }
+
+    pub(crate) fn deadline(what: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Deadline, format!("{what}: not done by its deadline"))
+    }
+
+    pub(crate) fn closed(what: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::Closed, format!("{what} is closed"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

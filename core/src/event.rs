@@ -1,0 +1,264 @@
+//! What happens in a session, for whoever wants to listen.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+
+use crate::{HandleState, SessionState};
+
+/// Happenings a subscription holds before the oldest are dropped and counted.
+const QUEUE: usize = 256;
+
+/// Tells the handles of one session apart; never used twice in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HandleId(pub(crate) u64);
+
+impl HandleId {
+    /// The number itself, counted from 1.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// A handle as a snapshot or an event shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandleInfo {
+    /// Which one.
+    pub id: HandleId,
+    /// What it does: `exchange` or `forward`.
+    pub mode: &'static str,
+    /// What it does it to, as the user named it.
+    pub target: String,
+    /// Where it stands.
+    pub state: HandleState,
+}
+
+/// One happening of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The first event of each subscription: how things stand.
+    Snapshot {
+        /// The session's state.
+        session: SessionState,
+        /// Its handles that are not over.
+        handles: Vec<HandleInfo>,
+    },
+    /// The session's state changed.
+    Session(SessionState),
+    /// A handle's state changed.
+    Handle(HandleInfo),
+    /// A start or close goes on.
+    Progress {
+        /// The handle; `None` for the session itself.
+        id: Option<HandleId>,
+        /// The step that begins now, counted from 1.
+        step: u32,
+        /// How many there are.
+        of: u32,
+        /// What is done in it.
+        what: String,
+    },
+    /// Something worth knowing that changes no state.
+    Notice {
+        /// The handle; `None` for the session itself.
+        id: Option<HandleId>,
+        /// The text.
+        text: String,
+    },
+    /// This many happenings were dropped because the subscriber was slow.
+    Dropped(u64),
+    /// The last event of each subscription: the session is over.
+    Closed(String),
+}
+
+/// One subscription: a snapshot first, then what happens, then exactly one [`Event::Closed`].
+#[derive(Debug)]
+pub struct Events {
+    snapshot: Option<Event>,
+    queue: broadcast::Receiver<Event>,
+    dropped: u64,
+    over: bool,
+}
+
+impl Events {
+    /// The next happening; `None` after [`Event::Closed`]. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Some(snapshot);
+        }
+        if self.over {
+            return None;
+        }
+        match self.queue.recv().await {
+            Ok(event) => {
+                self.over = matches!(event, Event::Closed(_));
+                Some(event)
+            }
+            Err(broadcast::error::RecvError::Lagged(count)) => {
+                self.dropped += count;
+                Some(Event::Dropped(count))
+            }
+            Err(broadcast::error::RecvError::Closed) => {
+                self.over = true;
+                Some(Event::Closed("the session was dropped".into()))
+            }
+        }
+    }
+
+    /// How many happenings this subscription has lost by being slow.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// The sending side: what is remembered for snapshots, and the queue.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    inner: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    session: SessionState,
+    handles: Vec<HandleInfo>,
+    // session's happenings -> every subscription
+    queue: Option<broadcast::Sender<Event>>,
+    next_id: u64,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            session: SessionState::Connecting,
+            handles: Vec::new(),
+            queue: Some(broadcast::Sender::new(QUEUE)),
+            next_id: 1,
+        };
+        Self { inner: Mutex::new(state) }
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        let state = self.lock();
+        let snapshot = Event::Snapshot { session: state.session.clone(), handles: state.handles.clone() };
+        // After the end there is no sender: a receiver of a closed channel yields the terminal event.
+        let queue = state
+            .queue
+            .as_ref()
+            .map_or_else(|| broadcast::Sender::new(1).subscribe(), broadcast::Sender::subscribe);
+        Events { snapshot: Some(snapshot), queue, dropped: 0, over: false }
+    }
+
+    pub(crate) fn new_handle(&self, mode: &'static str, target: &str) -> HandleId {
+        let mut state = self.lock();
+        let id = HandleId(state.next_id);
+        state.next_id += 1;
+        let info = HandleInfo { id, mode, target: target.to_owned(), state: HandleState::Starting };
+        state.handles.push(info.clone());
+        state.send(Event::Handle(info));
+        id
+    }
+
+    pub(crate) fn handle(&self, id: HandleId, new: HandleState) {
+        let mut state = self.lock();
+        let Some(at) = state.handles.iter().position(|info| info.id == id) else { return };
+        let info = {
+            let info = &mut state.handles[at];
+            if info.state == new {
+                return;
+            }
+            info.state = new;
+            info.clone()
+        };
+        if info.state.is_over() {
+            state.handles.remove(at);
+        }
+        state.send(Event::Handle(info));
+    }
+
+    pub(crate) fn session(&self, new: SessionState) {
+        let mut state = self.lock();
+        if state.session == new {
+            return;
+        }
+        state.session = new.clone();
+        if let SessionState::Closed(reason) = new {
+            state.send(Event::Closed(reason));
+            state.queue = None;
+        } else {
+            state.send(Event::Session(new));
+        }
+    }
+
+    pub(crate) fn progress(&self, id: Option<HandleId>, step: u32, of: u32, what: impl Into<String>) {
+        self.lock().send(Event::Progress { id, step, of, what: what.into() });
+    }
+
+    pub(crate) fn notice(&self, id: Option<HandleId>, text: impl Into<String>) {
+        self.lock().send(Event::Notice { id, text: text.into() });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn send(&self, event: Event) {
+        if let Some(queue) = &self.queue {
+            // Nobody listening is fine.
+            let _ = queue.send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_subscription_begins_with_a_snapshot_and_ends_once() {
+        let hub = Hub::new();
+        let id = hub.new_handle("forward", "db:5432");
+        hub.session(SessionState::Ready);
+        let mut events = hub.subscribe();
+        hub.handle(id, HandleState::Active);
+        hub.handle(id, HandleState::Closed);
+        hub.session(SessionState::Closed("as asked".into()));
+
+        let Some(Event::Snapshot { session, handles }) = events.next().await else {
+            panic!("no snapshot first")
+        };
+        assert_eq!(session, SessionState::Ready);
+        assert_eq!(handles.len(), 1);
+        assert!(
+            matches!(events.next().await, Some(Event::Handle(info)) if info.state == HandleState::Active)
+        );
+        assert!(
+            matches!(events.next().await, Some(Event::Handle(info)) if info.state == HandleState::Closed)
+        );
+        assert_eq!(events.next().await, Some(Event::Closed("as asked".into())));
+        assert_eq!(events.next().await, None);
+
+        let mut late = hub.subscribe();
+        assert!(matches!(late.next().await, Some(Event::Snapshot { .. })));
+        assert!(matches!(late.next().await, Some(Event::Closed(_))));
+        assert_eq!(late.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_loses_the_oldest_and_is_told_how_many() {
+        let hub = Hub::new();
+        let mut events = hub.subscribe();
+        for step in 0..(QUEUE as u32 + 10) {
+            hub.progress(None, step, 1000, "on");
+        }
+        assert!(matches!(events.next().await, Some(Event::Snapshot { .. })));
+        assert_eq!(events.next().await, Some(Event::Dropped(10)));
+        assert_eq!(events.dropped(), 10);
+        assert!(matches!(events.next().await, Some(Event::Progress { step: 10, .. })));
+    }
+}
