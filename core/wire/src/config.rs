@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use crate::code::Role;
+
+/// How an end of a link behaves. The default serves the common case; both ends need not agree on any of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
+    pub(crate) role: Role,
+    pub(crate) software: String,
+    pub(crate) who: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) initial_window: u64,
+    pub(crate) stream_window: u64,
+    pub(crate) link_window: u64,
+    pub(crate) parked: u64,
+    pub(crate) send_buffer: usize,
+    pub(crate) unacknowledged: u64,
+    pub(crate) max_streams: u32,
+    pub(crate) max_carriers: u32,
+}
+
+impl LinkConfig {
+    /// The defaults for one role.
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            who: String::new(),
+            heartbeat: Duration::from_secs(2),
+            silence: Duration::from_secs(5),
+            grace: Duration::from_secs(60),
+            initial_window: 128 << 10,
+            stream_window: 1 << 20,
+            link_window: 16 << 20,
+            parked: 16 << 20,
+            send_buffer: 256 << 10,
+            unacknowledged: 24 << 20,
+            max_streams: 16_384,
+            max_carriers: 16,
+        }
+    }
+
+    /// The software version told to the peer. Default: this crate's.
+    pub fn software(mut self, version: impl Into<String>) -> Self {
+        self.software = version.into();
+        self
+    }
+
+    /// Who this is, for people (`ann@box`). Default: empty.
+    pub fn who(mut self, who: impl Into<String>) -> Self {
+        self.who = who.into();
+        self
+    }
+
+    /// How often each carrier is pinged. Default 2 s; at least 10 ms.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// A carrier on which nothing came for this long is dead. Default 5 s; never less than two and a half of the peer's
+    /// heartbeats.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = limit.max(Duration::from_millis(20));
+        self
+    }
+
+    /// How long streams outlive the last carrier. Default 60 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Received bytes one stream may hold: `initial` at first, growing to `most` while its reader keeps up. Default 128 KiB
+    /// and 1 MiB; at least 16 KiB. The most may not exceed the link's window.
+    pub fn stream_window(mut self, initial: u64, most: u64) -> Self {
+        self.initial_window = initial.max(16 << 10);
+        self.stream_window = most.max(self.initial_window);
+        self
+    }
+
+    /// Received bytes all streams together may hold. Default 16 MiB; at least 64 KiB.
+    pub fn link_window(mut self, bytes: u64) -> Self {
+        self.link_window = bytes.max(64 << 10);
+        self
+    }
+
+    /// Received bytes that streams whose readers have stopped may hold beyond the link's window, so that they do not hold
+    /// up the others. Default 16 MiB.
+    pub fn parked(mut self, bytes: u64) -> Self {
+        self.parked = bytes;
+        self
+    }
+
+    /// Written bytes one stream holds before they are sent. Default 256 KiB; at least 16 KiB.
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = bytes.max(16 << 10);
+        self
+    }
+
+    /// Sent bytes that may wait for the peer's acknowledgement; beyond it nothing new is sent. Default 24 MiB; at least
+    /// 1 MiB.
+    pub fn unacknowledged(mut self, bytes: u64) -> Self {
+        self.unacknowledged = bytes.max(1 << 20);
+        self
+    }
+
+    /// Streams open at once that the peer may have opened, and that are opened here. Default 16,384; at least 1.
+    pub fn max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams.max(1);
+        self
+    }
+
+    /// Carriers of one link at once. Default 16; at least 1.
+    pub fn max_carriers(mut self, carriers: u32) -> Self {
+        self.max_carriers = carriers.max(1);
+        self
+    }
+
+    /// The role of this end.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
