@@ -45,6 +45,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("serving as", pod)
 	return http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello from %s to %s\n", pod, r.RemoteAddr)
 	}))
