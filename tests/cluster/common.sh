@@ -54,14 +54,30 @@ daemon() {
   ) &
 }
 
-# cgroups_of NODE: the node's cgroup in each hierarchy, whether it exists or not.
-hierarchies() { awk -F: '$2 != "" { sub("name=", "", $2); print $2 }' /proc/self/cgroup; }
-cgroups_of() { local h; for h in $(hierarchies); do echo "/sys/fs/cgroup/$h/$GROUP-$1"; done; }
+# Cgroups are one tree (version 2) or one tree for each controller (version 1).
+unified() { [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; }
+controllers() { awk -F: '$2 != "" { print $2 }' /proc/self/cgroup; } # of version 1; name=systemd is one, too
+# cgroups_of NODE: the node's cgroup in each tree, whether it exists or not.
+cgroups_of() {
+  local controller
+  if unified; then
+    echo "/sys/fs/cgroup/$GROUP-$1"
+  else
+    for controller in $(controllers); do echo "/sys/fs/cgroup/${controller#name=}/$GROUP-$1"; done
+  fi
+}
+# enter_cgroups_of NODE: takes the calling shell there. In one tree a cgroup that limits others has no process of its own: the node's
+# are in a cgroup "system" beside its pods'.
+enter_cgroups_of() {
+  local d leaf=
+  ! unified || leaf=/system
+  for d in $(cgroups_of "$1"); do echo "$BASHPID" >"$d$leaf/cgroup.procs"; done
+}
 
 # pid_of NODE: its first process, as seen from outside; fails when it does not live.
 pid_of() {
   local pid
-  pid=$(cat "$STATE/$1/pid" 2>/dev/null) && grep -qs "/$GROUP-$1\$" "/proc/$pid/cgroup" && echo "$pid"
+  pid=$(cat "$STATE/$1/pid" 2>/dev/null) && grep -qsE "/$GROUP-$1(/system)?\$" "/proc/$pid/cgroup" && echo "$pid"
 }
 
 # alive: the cluster of this state directory answers.
