@@ -1,0 +1,24 @@
+# The scenarios' workload and the benches; included by the root Makefile.
+TESTS_DIR := $(dir $(lastword $(MAKEFILE_LIST)))
+
+.PHONY: workload-image scenarios bench
+
+# The reference that pods name; there is no registry behind it.
+WORKLOAD_REFERENCE := kubetether.test/workload:1
+
+# A target of its own keeps the static flags away from everything else that is built here.
+workload-image: ## the image of the tests' pods: target/workload/workload.tar
+	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
+	flags=CARGO_TARGET_$$(tr 'a-z-' 'A-Z_' <<<"$$triple")_RUSTFLAGS; \
+	env "$$flags=-C target-feature=+crt-static -C strip=symbols" \
+	  cargo build --quiet --release --locked --target "$$triple" -p kubetether-workload; \
+	mkdir -p target/workload; \
+	cp -u "target/$$triple/release/workload" target/workload/workload; \
+	$(TESTS_DIR)cluster/mkimage --user 65532:65532 target/workload/workload.tar $(WORKLOAD_REFERENCE) /workload \
+	  target/workload/workload=/workload
+
+# Scenarios wait much more than they work: more of them at once than there are processors.
+scenarios: cluster workload-image agent ## the scenarios on the real cluster, which stays up (ONLY=name for some)
+	@$(TESTS_DIR)cluster/load target/workload/workload.tar
+	@export KUBETETHER_TEST_KUBECONFIG=$${KUBETETHER_TEST_KUBECONFIG:-$(CURDIR)/target/cluster/kubeconfig}; \
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --workspace --locked --no-fail-fast --test scenarios --test load -- $(ONLY)
