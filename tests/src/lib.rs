@@ -1,1 +1,32 @@
-//! Harness.
+//! Harness of the scenarios: promises across the engine, the agent and the command, shown on a cluster.
+//!
+//! [`scenario`] runs one promise in a namespace of its own and, when it holds, proves that nothing of
+//! kubetether stayed there and that the user's objects are as they were. Scenarios use nothing but the
+//! Kubernetes API, so they run on any cluster that `KUBETETHER_TEST_KUBECONFIG` leads to and whose nodes
+//! have the workload's image.
+
+mod app;
+mod asker;
+mod client;
+mod cluster;
+mod diagnosis;
+mod exec;
+mod limited;
+mod local;
+mod namespace;
+mod scenario;
+mod snapshot;
+mod wait;
+mod watch;
+
+pub use crate::app::{App, CLUSTER, IMAGE};
+pub use crate::asker::{Answer, Asker, Mark, Report};
+pub use crate::client::{Client, Load, Talk};
+pub use crate::cluster::Cluster;
+pub use crate::limited::{Limited, Rule};
+pub use crate::local::{LOCAL, Local, closed_port};
+pub use crate::namespace::{Namespace, Security};
+pub use crate::scenario::{Scenario, scenario, scenario_in};
+pub use crate::snapshot::{Snapshot, nothing_of_ours};
+pub use crate::wait::{LONG, SHORT, eventually};
+pub use crate::watch::{Held, of_agents, of_this_process};

@@ -3,15 +3,19 @@
 mod raw;
 mod web;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use self::raw::abort;
 use crate::args::Args;
+use crate::fault;
 
-/// The ways to serve a TCP port, by option name: `--http 8080 --echo 9000`.
+/// The ways to serve a TCP port, by name and as options: `--http 8080 --echo 9000`.
 const HABITS: [(&str, Habit); 6] = [
     ("http", web::serve),
     ("echo", raw::echo),
@@ -21,16 +25,7 @@ const HABITS: [(&str, Habit); 6] = [
     ("reset", raw::reset),
 ];
 
-pub(crate) use self::raw::abort;
-
 type Habit = fn(TcpStream, &Server) -> io::Result<()>;
-
-/// What every answer tells.
-#[derive(Debug)]
-pub struct Server {
-    name: String,
-    port: u16,
-}
 
 /// Serves `--name` on the ports given by `--http`, `--echo`, `--greet`, `--collect`, `--say`, `--reset`
 /// and `--udp`, for ever.
@@ -39,25 +34,95 @@ pub struct Server {
 /// When a port cannot be listened on or the options make no sense.
 pub fn run(args: &Args) -> Result<(), String> {
     let name: String = args.get("name", "workload".to_owned())?;
-    for (option, habit) in HABITS {
-        for text in args.all(option) {
-            let (listener, port) = listen(text)?;
-            let server = Arc::new(Server { name: name.clone(), port });
-            spawn(move || accept(&listener, habit, &server))?;
+    let log = Arc::new(Log::default());
+    let mut served = Vec::new();
+    for (habit, _) in HABITS {
+        for text in args.all(habit) {
+            let port = parse_port(text)?;
+            let started = start(habit, &name, any_address(port), &log);
+            served.push(started.map_err(|error| format!("--{habit} {port}: {error}"))?);
         }
     }
     for text in args.all("udp") {
         let port = parse_port(text)?;
-        let socket = UdpSocket::bind(address(port)).map_err(|error| format!("UDP port {port}: {error}"))?;
-        spawn(move || echo_datagrams(&socket))?;
+        let socket = UdpSocket::bind(any_address(port)).map_err(|error| format!("--udp {port}: {error}"))?;
+        crate::spawn(move || echo_datagrams(&socket)).map_err(|error| format!("no thread: {error}"))?;
     }
     loop {
         thread::park();
     }
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    crate::spawn(work).map_err(|error| format!("no thread: {error}"))
+/// Listens at `address` (port 0: a free one) and serves each connection by `habit` in a thread of its
+/// own, until what this gives is dropped; connections that are open then go on. How each ended goes to
+/// `log`.
+///
+/// # Errors
+/// `NotFound` for a habit that is none, else those of the system.
+pub fn start(habit: &str, name: &str, address: SocketAddr, log: &Arc<Log>) -> io::Result<Served> {
+    let found = HABITS.iter().find(|(known, _)| *known == habit);
+    let (known, habit) = *found.ok_or(io::ErrorKind::NotFound)?;
+    let listener = listen(address)?;
+    let address = listener.local_addr()?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let server = Arc::new(Server { name: name.to_owned(), port: address.port(), log: Arc::clone(log) });
+    let flag = Arc::clone(&stopped);
+    crate::spawn(move || accept(&listener, known, habit, &server, &flag))?;
+    Ok(Served { address, stopped })
+}
+
+/// A listening port; dropping it stops listening.
+#[derive(Debug)]
+pub struct Served {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Served {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        // Wakes the one that accepts; when it cannot, the port stays until the process ends.
+        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+    }
+}
+
+/// What the habits tell of their connections, the newest last.
+#[derive(Debug, Default)]
+pub struct Log(Mutex<VecDeque<String>>);
+
+impl Log {
+    const LINES: usize = 1000;
+
+    /// The lines so far: `HABIT end` or `HABIT fault WORD` for each connection that is over, and what the
+    /// habit had to say before.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn tell(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == Self::LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+/// What a habit knows of its port.
+#[derive(Debug)]
+struct Server {
+    name: String,
+    port: u16,
+    log: Arc<Log>,
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
@@ -65,36 +130,43 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 /// Both families where the machine has both.
-fn address(port: u16) -> SocketAddr {
-    let v6 = Ipv6Addr::UNSPECIFIED;
-    if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        (v6, port).into()
-    } else {
-        ([0, 0, 0, 0], port).into()
+fn any_address(port: u16) -> SocketAddr {
+    match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+        Err(_) => ([0, 0, 0, 0], port).into(),
     }
 }
 
-fn listen(text: &str) -> Result<(TcpListener, u16), String> {
-    let port = parse_port(text)?;
-    let socket = || -> io::Result<TcpListener> {
-        let address = address(port);
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        // The kernel's own limit applies; the standard library's 128 drops SYNs of 1,000 callers at once.
-        socket.listen(4096)?;
-        Ok(socket.into())
-    };
-    socket().map(|listener| (listener, port)).map_err(|error| format!("port {port}: {error}"))
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    // The kernel's own limit applies; the standard library's 128 drops SYNs of 1,000 callers at once.
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
-fn accept(listener: &TcpListener, habit: Habit, server: &Arc<Server>) {
+fn accept(
+    listener: &TcpListener,
+    name: &'static str,
+    habit: Habit,
+    server: &Arc<Server>,
+    stopped: &AtomicBool,
+) {
     loop {
-        let started = listener.accept().and_then(|(stream, _)| {
+        let accepted = listener.accept();
+        if stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let started = accepted.and_then(|(stream, _)| {
             let server = Arc::clone(server);
-            // A caller that goes away is no fault of the server's.
-            crate::spawn(move || drop(habit(stream, &server)))
+            crate::spawn(move || {
+                let end = match habit(stream, &server) {
+                    Ok(()) => "end".to_owned(),
+                    Err(error) => format!("fault {}", fault::word(&error)),
+                };
+                server.log.tell(format!("{name} {end}"));
+            })
         });
         if started.is_err() {
             // Out of descriptors or threads: those in use come back.
@@ -108,5 +180,41 @@ fn echo_datagrams(socket: &UdpSocket) {
     while let Ok((count, from)) = socket.recv_from(&mut buffer) {
         // A lost answer is in the nature of UDP.
         drop(socket.send_to(&buffer[..count], from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_port_tells_how_its_connections_ended_and_goes_when_dropped() {
+        let log = Arc::new(Log::default());
+        let served = start("echo", "x", ([127, 0, 0, 1], 0).into(), &log).unwrap();
+        let mut good = TcpStream::connect(served.address()).unwrap();
+        good.write_all(b"hello").unwrap();
+        good.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut back = String::new();
+        good.read_to_string(&mut back).unwrap();
+        assert_eq!(back, "hello");
+        let bad = TcpStream::connect(served.address()).unwrap();
+        abort(&bad).unwrap();
+        drop(bad);
+        let limit = Instant::now() + Duration::from_secs(5);
+        while log.lines().len() < 2 {
+            assert!(Instant::now() < limit, "{:?}", log.lines());
+            thread::yield_now();
+        }
+        assert_eq!(log.lines(), ["echo end", "echo fault reset"]);
+
+        let address = served.address();
+        drop(served);
+        while TcpStream::connect(address).is_ok() {
+            assert!(Instant::now() < limit, "it still listens");
+            thread::yield_now();
+        }
     }
 }

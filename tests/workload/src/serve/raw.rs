@@ -43,12 +43,13 @@ pub(super) fn collect(mut stream: TcpStream, server: &Server) -> io::Result<()> 
     stream.write_all(format!("name={} {sum}\n", server.name).as_bytes())
 }
 
-/// Ends its own side first, goes on reading, and tells on its log what came.
+/// Ends its own side first, goes on reading, and tells the log what came.
 pub(super) fn say(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.write_all(format!("name={}\n", server.name).as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let sum = drain(&mut stream)?;
-    writeln!(io::stdout(), "say {sum}")
+    server.log.tell(format!("say {sum}"));
+    Ok(())
 }
 
 /// Answers the first line and then resets the connection.

@@ -1,0 +1,183 @@
+//! The client pod: what asks from inside the cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, AttachedProcess};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, SimplexStream, WriteHalf};
+
+use crate::asker::Asker;
+use crate::exec;
+
+/// Runs the workload's client commands in a pod.
+#[derive(Clone)]
+pub struct Client {
+    pods: Api<Pod>,
+    pod: String,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Client").field(&self.pod).finish()
+    }
+}
+
+/// How many connections ended how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Answers by the name of who gave them.
+    pub names: BTreeMap<String, u64>,
+    /// Failures by their word.
+    pub errors: BTreeMap<String, u64>,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+impl Client {
+    pub(crate) fn new(pods: Api<Pod>, pod: &str) -> Self {
+        Self { pods, pod: pod.to_owned() }
+    }
+
+    /// Runs a command; its output.
+    ///
+    /// # Errors
+    /// The workload's word for what failed, as in `refused`.
+    ///
+    /// # Panics
+    /// When the command could not be run at all.
+    pub async fn run(&self, args: &[&str]) -> Result<String, String> {
+        let output = exec::run(&self.pods, &self.pod, args).await.unwrap_or_else(|error| panic!("{error}"));
+        if output.ok {
+            Ok(output.out)
+        } else {
+            Err(output.err.trim().trim_start_matches("workload: ").to_owned())
+        }
+    }
+
+    /// One request by a new connection: the name of who answered.
+    ///
+    /// # Errors
+    /// The fault's word.
+    pub async fn name(&self, url: &str) -> Result<String, String> {
+        self.get(url).await.map(|body| kubetether_workload::http::name_in(&body).to_owned())
+    }
+
+    /// One request by a new connection: the answer's body.
+    ///
+    /// # Errors
+    /// The fault's word.
+    pub async fn get(&self, url: &str) -> Result<String, String> {
+        self.run(&["get", url]).await
+    }
+
+    /// Sends (`up`) or fetches (`down`) so many bytes, checked at both ends.
+    ///
+    /// # Errors
+    /// The fault's word, or `sum`.
+    pub async fn bulk(&self, direction: &str, url: &str, bytes: u64) -> Result<(), String> {
+        self.run(&["bulk", direction, url, &bytes.to_string()]).await.map(drop)
+    }
+
+    /// Takes a raw connection through its steps (see `kubetether_workload::talk`); what it printed.
+    ///
+    /// # Errors
+    /// When a step is none.
+    pub async fn talk(&self, address: &str, steps: &[&str]) -> Result<Vec<String>, String> {
+        let mut args = vec!["talk", address];
+        args.extend(steps);
+        let out = self.run(&args).await?;
+        Ok(out.lines().map(str::to_owned).collect())
+    }
+
+    /// So many connections that are all open at once.
+    pub async fn parallel(&self, url: &str, count: u64) -> Load {
+        self.load(&["load", url, "--parallel", &count.to_string()]).await
+    }
+
+    /// So many connections one after another.
+    pub async fn sequential(&self, url: &str, count: u64) -> Load {
+        self.load(&["load", url, "--sequential", &count.to_string()]).await
+    }
+
+    async fn load(&self, args: &[&str]) -> Load {
+        let out = self.run(args).await.unwrap_or_else(|error| panic!("{args:?}: {error}"));
+        let mut load = Load::default();
+        for line in out.lines() {
+            let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("not a number in {line:?}"));
+            if let Some(milliseconds) = line.strip_prefix("ms=") {
+                load.milliseconds = number(milliseconds);
+                continue;
+            }
+            let (what, count) = line.split_once(" count=").unwrap_or_else(|| panic!("{line:?} is no count"));
+            match what.split_once('=') {
+                Some(("name", name)) => load.names.insert(name.to_owned(), number(count)),
+                _ => load.errors.insert(what.trim_start_matches("error=").to_owned(), number(count)),
+            };
+        }
+        load
+    }
+
+    /// Asks every `every` milliseconds by new connections until told to stop.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn ask(&self, url: &str, every: u32) -> Asker {
+        let args = ["ask", url, "--every-ms", &every.to_string()];
+        let process = exec::start(&self.pods, &self.pod, &args, true).await;
+        Asker::new(process.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// A raw connection that stays open between its steps.
+    ///
+    /// # Panics
+    /// When the command cannot be started.
+    pub async fn open(&self, address: &str) -> Talk {
+        let process = exec::start(&self.pods, &self.pod, &["talk", address], true).await;
+        let mut talk = Talk::new(process.unwrap_or_else(|error| panic!("{error}")));
+        talk.first = talk.next().await;
+        talk
+    }
+}
+
+/// A raw connection of the client pod, led step by step; dropping it ends the command.
+pub struct Talk {
+    _process: AttachedProcess,
+    steps: WriteHalf<SimplexStream>,
+    lines: Lines<BufReader<ReadHalf<SimplexStream>>>,
+    first: String,
+}
+
+impl std::fmt::Debug for Talk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Talk").field(&self.first).finish()
+    }
+}
+
+impl Talk {
+    fn new(mut process: AttachedProcess) -> Self {
+        let steps = process.stdin().expect("it was asked for");
+        let lines = BufReader::new(process.stdout().expect("it was asked for")).lines();
+        Self { _process: process, steps, lines, first: String::new() }
+    }
+
+    /// What came of the connect: `connected`, or `fault WORD`.
+    #[must_use]
+    pub fn connected(&self) -> &str {
+        &self.first
+    }
+
+    /// Does a step; what it printed.
+    ///
+    /// # Panics
+    /// When the command is over.
+    pub async fn step(&mut self, step: &str) -> String {
+        let sent = self.steps.write_all(format!("{step}\n").as_bytes()).await;
+        sent.unwrap_or_else(|error| panic!("step {step}: {error}"));
+        self.next().await
+    }
+
+    async fn next(&mut self) -> String {
+        let line = self.lines.next_line().await.unwrap_or_else(|error| panic!("talk: {error}"));
+        line.unwrap_or_else(|| panic!("talk: the command is over"))
+    }
+}

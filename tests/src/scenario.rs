@@ -1,0 +1,129 @@
+//! One promise, shown in a namespace of its own.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use crate::app::{self, App};
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::diagnosis;
+use crate::namespace::{Namespace, Security};
+use crate::snapshot::{Snapshot, nothing_of_ours};
+use crate::wait::{SHORT, eventually};
+
+/// No scenario takes this long; one that does hangs.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What a scenario has at hand.
+#[derive(Debug)]
+pub struct Scenario {
+    cluster: Cluster,
+    namespace: Namespace,
+    before: Mutex<Option<Snapshot>>,
+}
+
+/// Runs a scenario in a fresh namespace. After its body nothing of kubetether may be there, and the user's
+/// objects must be as [`Scenario::shop`] or [`Scenario::baseline`] saw them last.
+///
+/// # Panics
+/// When the body does, or what must hold after it does not.
+pub fn scenario(name: &str, body: impl AsyncFnOnce(&Scenario)) {
+    scenario_in(Security::Privileged, name, body);
+}
+
+/// As [`scenario`], in a namespace under PodSecurity.
+///
+/// # Panics
+/// As [`scenario`].
+pub fn scenario_in(security: Security, name: &str, body: impl AsyncFnOnce(&Scenario)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("runtime: {error}"));
+    runtime.block_on(Box::pin(async {
+        let cluster = Cluster::connect().await;
+        let namespace = Namespace::create(cluster.client().clone(), name, security).await;
+        let at = Scenario { cluster, namespace: namespace.clone(), before: Mutex::new(None) };
+        let whole = async {
+            let done = tokio::time::timeout(LIMIT, body(&at)).await;
+            assert!(done.is_ok(), "the scenario hangs: not over after {LIMIT:?}");
+            at.assert_clean().await;
+        };
+        let outcome = AssertUnwindSafe(whole).catch_unwind().await;
+        if outcome.is_err() {
+            diagnosis::print(&namespace).await;
+        }
+        namespace.delete().await;
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+    }));
+}
+
+impl Scenario {
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Deploys the application and a client pod, waits until the one answers the other, and remembers how
+    /// things are.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub async fn shop(&self, app: &App) -> Client {
+        let ((), client) = tokio::join!(app.deploy(&self.namespace), app::client_pod(&self.namespace));
+        if let Some(address) = app.first_address() {
+            let connects = async || {
+                let steps = client.talk(&address, &["fin"]).await?;
+                if steps.first().is_some_and(|line| line == "connected") {
+                    Ok(())
+                } else {
+                    Err(steps.join(", "))
+                }
+            };
+            eventually(format!("{address} from the client pod"), SHORT, connects).await;
+        }
+        self.baseline().await;
+        client
+    }
+
+    /// Remembers how things are: from now on this is "as it was".
+    pub async fn baseline(&self) {
+        let now = Snapshot::take(self.cluster.client(), self.namespace.name()).await;
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Demands that nothing of kubetether is there and the user's objects are as they were.
+    ///
+    /// # Panics
+    /// When it is not so.
+    pub async fn assert_clean(&self) {
+        let (client, namespace) = (self.cluster.client(), self.namespace.name());
+        nothing_of_ours(client, namespace).await.unwrap_or_else(|left| panic!("{left}"));
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(before) = before {
+            before.assert_same(&Snapshot::take(client, namespace).await);
+        }
+    }
+
+    /// Waits until nothing of kubetether is there.
+    ///
+    /// # Panics
+    /// When that does not come in time.
+    pub async fn cleaned_up(&self, limit: Duration) {
+        let (client, namespace) = (self.cluster.client(), self.namespace.name());
+        eventually("a namespace without anything of ours", limit, async || {
+            nothing_of_ours(client, namespace).await
+        })
+        .await;
+    }
+}

@@ -1,0 +1,77 @@
+//! What processes hold: memory, descriptors, threads.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+
+use crate::exec;
+use crate::namespace::Namespace;
+
+/// What one process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Whose it is: a pod's name, or `here`.
+    pub who: String,
+    /// Resident memory, KiB.
+    pub rss_kib: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// What this process holds.
+///
+/// # Panics
+/// Without /proc.
+#[must_use]
+pub fn of_this_process() -> Held {
+    let status =
+        std::fs::read_to_string("/proc/self/status").unwrap_or_else(|error| panic!("/proc: {error}"));
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in /proc/self/status"))
+    };
+    let listed = std::fs::read_dir("/proc/self/fd").unwrap_or_else(|error| panic!("/proc: {error}"));
+    Held {
+        who: "here".to_owned(),
+        rss_kib: field("VmRSS:"),
+        // One of them is the listing's own.
+        descriptors: listed.count() as u64 - 1,
+        threads: field("Threads:"),
+    }
+}
+
+/// What each running agent of the namespace holds. Their pods run on the application's image, so the
+/// workload's program is in them to look.
+///
+/// # Panics
+/// When the cluster does not answer or the program cannot look.
+pub async fn of_agents(namespace: &Namespace) -> Vec<Held> {
+    let pods = namespace.api::<Pod>();
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=kubetether");
+    let list = pods.list(&ours).await.unwrap_or_else(|error| panic!("agent pods: {error}"));
+    let mut all = Vec::new();
+    for pod in list {
+        let running = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+        if !running || pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let name = pod.name_any();
+        let output =
+            exec::run(&pods, &name, &["process", "1"]).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(output.ok, "agent {name}: {}", output.err);
+        let field = |key: &str| {
+            let word = output.out.split_whitespace().find_map(|word| word.strip_prefix(key));
+            word.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no {key} in {:?}", output.out))
+        };
+        all.push(Held {
+            rss_kib: field("rss_kib="),
+            descriptors: field("fds="),
+            threads: field("threads="),
+            who: name.clone(),
+        });
+    }
+    all
+}
