@@ -1,5 +1,7 @@
 //! What a failed scenario leaves to read: the namespace as it was then.
 
+#![allow(clippy::print_stdout, reason = "a test's output is shown when it fails")]
+
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{ListParams, LogParams};

@@ -164,7 +164,12 @@ fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, String>) {
                 flatten(value, format!("{path}[{index}]"), into);
             }
         }
-        leaf => {
+        leaf @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => {
             into.insert(path, leaf.to_string());
         }
     }
