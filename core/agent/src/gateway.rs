@@ -1,0 +1,79 @@
+//! The gateway: dials out into the cluster for its clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubetether_link::{Incoming, Link, relay};
+use kubetether_wire::{Answer, CallCode, Refusal, RefusalCode, Request};
+use tokio::time::Instant;
+
+use crate::control::Serve;
+use crate::dial;
+use crate::serve::Shared;
+
+/// How long a dial may take when the client leaves it open.
+const DIAL: Duration = Duration::from_secs(10);
+/// No client waits longer than this, and a stuck dial holds a descriptor.
+const DIAL_MAX: Duration = Duration::from_secs(120);
+
+/// Dials for clients.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Serve for Gateway {
+    async fn dial(self: Arc<Self>, mut incoming: Incoming, host: String, port: u16, deadline: Duration) {
+        let Some(room) = self.shared.flows.try_room() else {
+            let text = "the gateway has as many connections open as it may: close some first";
+            incoming.refuse(Refusal::new(RefusalCode::Limit, text));
+            return;
+        };
+        let _flow = room.occupy();
+        let patience = if deadline.is_zero() { DIAL } else { deadline.min(DIAL_MAX) };
+        let dialled = tokio::select! {
+            dialled = dial::host(&self.shared.resolver, &host, port, Instant::now() + patience) => dialled,
+            // The client gave up: so do we.
+            () = incoming.cancelled() => return,
+        };
+        match dialled {
+            Ok(socket) => {
+                let flow = relay(incoming.accept(), socket).await;
+                tracing::debug!(host, port, ?flow, "connection ended");
+            }
+            Err(error) => {
+                tracing::debug!(host, port, %error, "cannot connect");
+                incoming.refuse(error.into());
+            }
+        }
+    }
+
+    async fn call(self: Arc<Self>, _: Link, request: Request) -> Answer {
+        match request {
+            Request::Status => Answer::Status(self.shared.status(false)),
+            Request::Drain => {
+                let other_clients = self.shared.clients().saturating_sub(1);
+                let accepted = other_clients == 0;
+                if accepted {
+                    self.shared.acceptor.drain();
+                    self.shared.drain.ask();
+                }
+                Answer::Drain { accepted, other_clients }
+            }
+            Request::Arm { .. } | Request::Disarm | Request::Probe { .. } | Request::Prove { .. } => {
+                Answer::failed(CallCode::NotAllowed, "this agent is a gateway, not an interceptor")
+            }
+            Request::Unknown(_) | _ => {
+                Answer::failed(CallCode::Unsupported, "this gateway is older than the client: replace it")
+            }
+        }
+    }
+
+    fn detached(&self, _: &Link) {}
+}
