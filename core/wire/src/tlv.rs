@@ -53,10 +53,6 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.value
-    }
-
     pub(crate) fn array<const N: usize>(&self, what: &'static str) -> Result<[u8; N], DecodeError> {
         self.value.try_into().map_err(|_| DecodeError::Invalid(what))
     }

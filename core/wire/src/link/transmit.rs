@@ -1,0 +1,220 @@
+//! What goes to the peer.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{CarrierId, Event, FRAME_COST, Link, StreamId, TURN, carrier::Retained};
+use crate::{
+    Frame, Goodbye, MAX_DATA,
+    code::GoodbyeCode,
+    frame::{self, DATA_OVERHEAD},
+    open::Refusal,
+};
+
+/// A DATA frame is not begun in less room than this: it would be mostly header.
+const LEAST_DATA: usize = 512;
+
+impl Link {
+    /// The least `max` that [`poll_transmit`](Self::poll_transmit) takes: room for any one frame but DATA, which is cut.
+    pub const LEAST_TRANSMIT: usize = 8 << 10;
+
+    /// Appends what the carrier is to send next to `out`, at most `max` bytes of whole frames (`max` of at least
+    /// [`LEAST_TRANSMIT`](Self::LEAST_TRANSMIT)). Control frames come first, then the streams in turn. Returns whether
+    /// there was anything. What was taken counts as sent on this carrier: if that fails, tell
+    /// [`carrier_down`](Self::carrier_down).
+    pub fn poll_transmit(&mut self, id: CarrierId, now: Instant, out: &mut BytesMut, max: usize) -> bool {
+        let (start, limit) = (out.len(), out.len() + max.max(Self::LEAST_TRANSMIT));
+        let hello = match self.carriers.get(&id) {
+            Some(carrier) if carrier.finished => return false,
+            Some(carrier) => (!carrier.greeted).then(|| self.hello(id)),
+            None => return false,
+        };
+        let Some(carrier) = self.carriers.get_mut(&id) else {
+            return false;
+        };
+        if let Some(hello) = hello {
+            carrier.greeted = true;
+            Frame::Hello(Box::new(hello)).encode(out);
+        }
+        if let Some(goodbye) = carrier.farewell.take() {
+            Frame::Goodbye(goodbye).encode(out);
+            carrier.finished = true;
+        }
+        if !carrier.up || carrier.finished {
+            return out.len() > start;
+        }
+        if let Some(token) = carrier.pong.take() {
+            Frame::Pong(token).encode(out);
+        }
+        if std::mem::take(&mut carrier.ping_due) {
+            let token = carrier.next_token;
+            carrier.next_token += 1;
+            carrier.ping.get_or_insert((token, now));
+            Frame::Ping(token).encode(out);
+        }
+        if std::mem::take(&mut carrier.notice)
+            && let Some(text) = &self.notice
+        {
+            Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, text.as_str())).encode(out);
+        }
+        self.transmit_acks(out, limit);
+        self.transmit_urgent(id, out, limit);
+        self.transmit_data(id, out, limit);
+        out.len() > start
+    }
+
+    /// Whether anything waits that any carrier can send.
+    pub fn has_output(&self) -> bool {
+        self.closed.is_none()
+            && (!self.urgent.is_empty()
+                || !self.acks.is_empty()
+                || !self.resend.is_empty()
+                || !self.ready.is_empty() && self.may_send() > 0)
+    }
+
+    /// Whether anything waits that this carrier alone can send.
+    pub fn carrier_has_output(&self, id: CarrierId) -> bool {
+        self.carriers.get(&id).is_some_and(super::Carrier::wants)
+    }
+
+    /// Whether the carrier has sent its last: it is to be flushed and closed.
+    pub fn carrier_finished(&self, id: CarrierId) -> bool {
+        self.carriers.get(&id).is_none_or(|carrier| carrier.finished)
+    }
+
+    /// Whether the peer has said hello on the carrier.
+    pub fn carrier_is_up(&self, id: CarrierId) -> bool {
+        self.carriers.get(&id).is_some_and(|carrier| carrier.up)
+    }
+
+    fn transmit_acks(&mut self, out: &mut BytesMut, limit: usize) {
+        while limit - out.len() >= 32
+            && let Some(id) = self.acks.pop_front()
+        {
+            if let Some(carrier) = self.carriers.get_mut(&id) {
+                carrier.told = carrier.received;
+                carrier.untold_bytes = 0;
+                carrier.ack_at = None;
+                carrier.ack_due = false;
+                Frame::Ack { carrier: id, frames: carrier.received }.encode(out);
+            }
+        }
+    }
+
+    fn transmit_urgent(&mut self, id: CarrierId, out: &mut BytesMut, limit: usize) {
+        while let Some(next) = self.urgent.front() {
+            let room = match next {
+                Retained::Open { fields, .. } => fields.len() + 32,
+                Retained::Refuse { refusal, .. } => refusal.text.len().min(1024) + 32,
+                Retained::Opened(_)
+                | Retained::Credit(_)
+                | Retained::Fin { .. }
+                | Retained::Reset { .. }
+                | Retained::Data { .. } => 64,
+            };
+            if limit - out.len() < room {
+                return;
+            }
+            let Some(next) = self.urgent.pop_front() else {
+                return;
+            };
+            let said = self.say(&next, out);
+            if said && let Some(carrier) = self.carriers.get_mut(&id) {
+                carrier.retained.push_back(next);
+            }
+        }
+    }
+
+    /// Writes a control frame; `false` when there is no need to say it any more.
+    fn say(&mut self, frame: &Retained, out: &mut BytesMut) -> bool {
+        let frame = match frame {
+            Retained::Open { stream, fields } => Frame::Open { stream: *stream, fields: fields.clone() },
+            Retained::Opened(stream) => Frame::Opened(*stream),
+            Retained::Refuse { stream, refusal } => {
+                Frame::Refuse { stream: *stream, refusal: Refusal::clone(refusal) }
+            }
+            Retained::Credit(0) => {
+                self.link_credit_due = false;
+                Frame::Credit { stream: 0, limit: self.receive.limit() }
+            }
+            Retained::Credit(stream) => {
+                let Some(known) = self.streams.get_mut(stream) else {
+                    return false;
+                };
+                known.credit_due = false;
+                Frame::Credit { stream: *stream, limit: known.recv.limit() }
+            }
+            Retained::Fin { stream, end } => Frame::Fin { stream: *stream, end: *end },
+            Retained::Reset { stream, code, end, deliver } => {
+                Frame::Reset { stream: *stream, code: *code, end: *end, deliver: *deliver }
+            }
+            Retained::Data { .. } => return false,
+        };
+        frame.encode(out);
+        true
+    }
+
+    fn transmit_data(&mut self, id: CarrierId, out: &mut BytesMut, limit: usize) {
+        while limit - out.len() >= DATA_OVERHEAD + LEAST_DATA {
+            let room = limit - out.len() - DATA_OVERHEAD;
+            let Some((stream, offset, bytes)) = self.take_resend(room).or_else(|| self.take_new(room)) else {
+                return;
+            };
+            frame::data(out, stream, offset, &bytes);
+            self.unacknowledged += bytes.len() as u64 + FRAME_COST;
+            if let Some(carrier) = self.carriers.get_mut(&id) {
+                carrier.retained.push_back(Retained::Data { stream, offset, bytes });
+            }
+        }
+    }
+
+    fn take_resend(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
+        let (stream, offset, mut bytes) = loop {
+            let next = self.resend.pop_front()?;
+            // One that was cut meanwhile needs its bytes no more; one that is over may still need them.
+            if self.streams.get(&next.0).is_none_or(|stream| stream.send.lost().is_none()) {
+                break next;
+            }
+        };
+        let most = room.min(MAX_DATA);
+        if bytes.len() > most {
+            self.resend.push_front((stream, offset + most as u64, bytes.split_off(most)));
+        }
+        Some((stream, offset, bytes))
+    }
+
+    fn take_new(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
+        let most = usize::try_from(self.may_send()).unwrap_or(usize::MAX).min(TURN).min(room);
+        if most == 0 {
+            return None;
+        }
+        loop {
+            let id = self.ready.pop_front()?;
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            stream.ready = false;
+            let Some((offset, bytes)) = stream.send.take(most) else {
+                continue;
+            };
+            self.queued -= bytes.len();
+            self.sent += bytes.len() as u64;
+            if stream.send.wake(self.config.send_buffer) {
+                self.events.push_back(Event::Writable(id));
+            }
+            if stream.send.sendable() > 0 {
+                stream.ready = true;
+                self.ready.push_back(id);
+            } else {
+                self.after(id);
+            }
+            return Some((id, offset, bytes));
+        }
+    }
+
+    /// New bytes that may be sent as far as the link as a whole is concerned.
+    fn may_send(&self) -> u64 {
+        if self.unacknowledged >= self.config.unacknowledged { 0 } else { self.send_limit - self.sent }
+    }
+}
