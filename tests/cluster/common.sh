@@ -22,6 +22,10 @@ API_SERVICE=10.96.0.1 # the first of SERVICE_CIDR: Kubernetes gives it to the Se
 DNS_SERVICE=10.96.0.10
 API_SERVER=$(node_address 1)
 
+# How long the start waits for any one thing, in seconds. Long, because what fails is noticed by its end and not by the clock, and a
+# loaded machine is no fault.
+PATIENCE=180
+
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
 # say WHAT: prints WHAT was reached and how long after the script's start.
