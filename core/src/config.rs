@@ -37,6 +37,7 @@ pub struct Config {
     pub(crate) heartbeat_limit: Duration,
     pub(crate) grace: Duration,
     pub(crate) linger: Duration,
+    pub(crate) drain: Duration,
 }
 
 impl Default for Config {
@@ -53,6 +54,7 @@ impl Default for Config {
             heartbeat_limit: Duration::from_secs(5),
             grace: Duration::from_secs(60),
             linger: Duration::from_secs(2),
+            drain: Duration::from_secs(5),
         }
     }
 }
@@ -128,6 +130,14 @@ impl Config {
     #[must_use]
     pub fn linger(mut self, duration: Duration) -> Self {
         self.linger = duration;
+        self
+    }
+
+    /// How long connections that are open when an exchange is closed may go on, if the close has
+    /// that much time; then they end. Default: 5 s.
+    #[must_use]
+    pub fn drain(mut self, duration: Duration) -> Self {
+        self.drain = duration;
         self
     }
 }

@@ -4,6 +4,7 @@ mod code;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 pub use self::code::{ErrorClass, ErrorCode};
 
@@ -14,22 +15,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` gives one line without the causes; walk [`source`](StdError::source) for those, or use
 /// [`report`](Self::report) for everything.
-#[derive(Debug)]
-pub struct Error(Box<Inner>);
+#[derive(Clone, Debug)]
+pub struct Error(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     code: ErrorCode,
     message: String,
     object: Option<String>,
     hint: Option<String>,
     evidence: Vec<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             code,
             message: message.into(),
             object: None,
@@ -85,22 +86,22 @@ impl Error {
     }
 
     pub(crate) fn on(mut self, object: impl Into<String>) -> Self {
-        self.0.object = Some(object.into());
+        Arc::make_mut(&mut self.0).object = Some(object.into());
         self
     }
 
     pub(crate) fn try_this(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        Arc::make_mut(&mut self.0).hint = Some(hint.into());
         self
     }
 
     pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        Arc::make_mut(&mut self.0).source = Some(Arc::from(source.into()));
         self
     }
 
     pub(crate) fn with_evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.0.evidence.extend(lines);
+        Arc::make_mut(&mut self.0).evidence.extend(lines);
         self
     }
 
@@ -122,5 +123,11 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }

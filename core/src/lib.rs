@@ -21,19 +21,33 @@
 //! The library installs no logger, builds no runtime (but see [`blocking`]), changes no environment
 //! and keeps no global state. It logs by [`tracing`].
 
+pub mod blocking;
 mod cluster;
 mod config;
 mod deadline;
+mod ending;
 mod error;
 mod event;
+mod exchange;
+mod forward;
+mod gateway;
+mod life;
+mod local;
+mod session;
 mod state;
+mod stats;
 mod target;
+mod tasks;
 mod to;
 
 pub use crate::config::{AgentSource, Config};
 pub use crate::deadline::Deadline;
 pub use crate::error::{Error, ErrorClass, ErrorCode, Result};
 pub use crate::event::{Event, Events, HandleId, HandleInfo};
+pub use crate::exchange::{Exchange, ExchangeOptions, ExchangedPort};
+pub use crate::forward::{Forward, ForwardOptions};
+pub use crate::session::Session;
 pub use crate::state::{HandleState, SessionState};
+pub use crate::stats::Stats;
 pub use crate::target::{Destination, Target, TargetKind};
 pub use crate::to::{Local, To};

@@ -25,6 +25,7 @@ pub(crate) use self::send::Renewal;
 use self::send::Sender;
 pub(crate) use self::unreachable::Unreachable;
 use super::kubeconfig::{self, Selected, Surroundings, User};
+
 pub(crate) use super::kubeconfig::{LoadError, Options};
 
 /// A client and what it was made from.

@@ -1,1 +1,20 @@
 //! The cluster as the engine sees it: its API, the objects kubetether makes there, the way to its agents.
+
+pub(crate) mod agent_config_map;
+pub(crate) mod agent_file;
+pub(crate) mod agent_link;
+pub(crate) mod agent_pod;
+pub(crate) mod api;
+pub(crate) mod calls;
+pub(crate) mod client;
+pub(crate) mod evidence;
+pub(crate) mod exec;
+pub(crate) mod gone;
+pub(crate) mod kubeconfig;
+pub(crate) mod lease;
+pub(crate) mod names;
+pub(crate) mod pod_wait;
+pub(crate) mod tls;
+pub(crate) mod transport;
+
+pub(crate) use self::api::Cluster;

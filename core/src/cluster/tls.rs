@@ -3,9 +3,6 @@
 //! The configuration names its cryptography (ring) itself. kube's builder asks rustls for the process's
 //! default provider, which installs one when there is none: state that belongs to the host, not to a library.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -170,16 +167,16 @@ fn identity(user: &User) -> Result<Option<Identity>, LoadError> {
         &user.client_certificate,
     )?;
     let key = pem("the client key", "client-key", user.client_key_data.reveal(), &user.client_key)?;
-    let missing = |what, other: &str, origin: &str| LoadError::Certificate {
+    let missing = |what, has: &str, other: &str, add: &str| LoadError::Certificate {
         what,
-        origin: origin.to_owned(),
-        problem: format!("{other} is missing; add {origin} or {origin}-data"),
+        origin: has.to_owned(),
+        problem: format!("its {other} is missing; add {add} or {add}-data"),
     };
     match (certificate, key) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(Identity::new(certificate, key))),
-        (Some(_), None) => Err(missing("the client certificate", "its key", "client-key")),
-        (None, Some(_)) => Err(missing("the client key", "its certificate", "client-certificate")),
+        (Some(_), None) => Err(missing("the client certificate", "client-certificate", "key", "client-key")),
+        (None, Some(_)) => Err(missing("the client key", "client-key", "certificate", "client-certificate")),
     }
 }
 

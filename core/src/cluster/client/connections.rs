@@ -63,25 +63,22 @@ impl Connections {
         &self.selected
     }
 
-    /// The pool for a request by this identity. What cannot be read again stays as it was.
+    /// The pool for a request by this identity. Files that cannot be read or do not fit together, which is
+    /// what they look like while somebody replaces them, leave things as they were until the next look.
     pub(super) fn pool(&self, identity: Option<Identity>) -> Result<Pool, LoadError> {
         let mut state = self.lock();
         let due = if state.suspect { self.times.suspect } else { self.times.reread };
         if state.read.elapsed() >= due {
             state.read = Instant::now();
             state.suspect = false;
-            match Material::read(&self.selected.cluster, &self.selected.user) {
-                Ok(files) => state.files = files,
-                Err(error) => {
-                    tracing::debug!(%error, "cannot read the certificates again; the old ones stay")
-                }
+            if let Err(error) = state.look(&self.selected, identity.clone(), self.times) {
+                tracing::debug!(%error, "the certificates in the files cannot be used; the old ones stay");
             }
         }
         let wanted = state.files.with(identity);
         if wanted != state.made_of {
             state.pool = pool(&self.selected, &wanted, self.times)?;
             state.made_of = wanted;
-            tracing::debug!(server = %self.selected.server, "certificates changed; new connections use them");
         }
         Ok(state.pool.clone())
     }
@@ -93,6 +90,25 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn look(
+        &mut self,
+        selected: &Selected,
+        identity: Option<Identity>,
+        times: Times,
+    ) -> Result<(), LoadError> {
+        let files = Material::read(&selected.cluster, &selected.user)?;
+        if files != self.files {
+            let wanted = files.with(identity);
+            self.pool = pool(selected, &wanted, times)?;
+            self.made_of = wanted;
+            self.files = files;
+            tracing::debug!(server = %selected.server, "certificates changed; new connections use them");
+        }
+        Ok(())
     }
 }
 

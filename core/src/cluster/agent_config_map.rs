@@ -1,0 +1,116 @@
+//! The ConfigMap that carries the agent's file, shared by all who use a file of that content.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{Preconditions, PropagationPolicy};
+use serde_json::json;
+
+use super::agent_file::Agent;
+use super::agent_pod::FILE_KEY;
+use super::api::{is_already_there, is_conflict};
+use super::{Cluster, names};
+use crate::{Deadline, ErrorCode, Result};
+
+/// Makes sure that the ConfigMap is there. It has no owner until [`own`] gives it one.
+pub(crate) async fn ensure(cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<()> {
+    let Agent::Carried { bytes, hash } = agent else { return Ok(()) };
+    let name = names::agent_config_map(hash);
+    // A deletion under way would take it from under the pod.
+    let found = cluster.find::<ConfigMap>(&name, deadline).await?;
+    if found.is_some_and(|map| map.metadata.deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    create(cluster, &name, bytes, None, deadline).await
+}
+
+/// Adds an owner: the ConfigMap lives as long as the last of them.
+pub(crate) async fn own(
+    cluster: &Cluster,
+    agent: &Agent,
+    owner: OwnerReference,
+    deadline: Deadline,
+) -> Result<()> {
+    let Agent::Carried { bytes, hash } = agent else { return Ok(()) };
+    let name = names::agent_config_map(hash);
+    let attempt = || async {
+        let map: ConfigMap = match cluster.get(&name, deadline).await {
+            Ok(map) => map,
+            // Another session's end took it away since `ensure`.
+            Err(error) if error.code() == ErrorCode::NoSuchTarget => {
+                return create(cluster, &name, bytes, Some(owner.clone()), deadline).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut owners = map.metadata.owner_references.unwrap_or_default();
+        if owners.iter().any(|one| one.uid == owner.uid) {
+            return Ok(());
+        }
+        owners.push(owner.clone());
+        let patch = patch_owners(map.metadata.resource_version.as_deref(), &owners)?;
+        cluster.json_patch::<ConfigMap>(&name, patch, deadline).await.map(|_| ())
+    };
+    cluster.on_conflict_again(attempt).await
+}
+
+/// Takes an owner off; the last one takes the ConfigMap along.
+pub(crate) async fn disown(
+    cluster: &Cluster,
+    agent: &Agent,
+    owner_uid: &str,
+    deadline: Deadline,
+) -> Result<()> {
+    let Agent::Carried { hash, .. } = agent else { return Ok(()) };
+    let name = names::agent_config_map(hash);
+    let attempt = || async {
+        let Some(map) = cluster.find::<ConfigMap>(&name, deadline).await? else { return Ok(()) };
+        let version = map.metadata.resource_version;
+        let mut owners = map.metadata.owner_references.unwrap_or_default();
+        owners.retain(|one| one.uid != owner_uid);
+        if !owners.is_empty() {
+            let patch = patch_owners(version.as_deref(), &owners)?;
+            return match cluster.json_patch::<ConfigMap>(&name, patch, deadline).await {
+                Err(error) if error.code() == ErrorCode::NoSuchTarget => Ok(()),
+                other => other.map(|_| ()),
+            };
+        }
+        // Whoever became an owner meanwhile changed the version, and this is tried again.
+        let unchanged = Preconditions { resource_version: version, uid: map.metadata.uid };
+        cluster.delete::<ConfigMap>(&name, Some(unchanged), PropagationPolicy::Background, deadline).await
+    };
+    cluster.on_conflict_again(attempt).await
+}
+
+async fn create(
+    cluster: &Cluster,
+    name: &str,
+    bytes: &[u8],
+    owner: Option<OwnerReference>,
+    deadline: Deadline,
+) -> Result<()> {
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            labels: Some(BTreeMap::from([(names::MANAGED_BY.into(), names::KUBETETHER.into())])),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..Default::default()
+        },
+        immutable: Some(true),
+        binary_data: Some(BTreeMap::from([(FILE_KEY.into(), ByteString(bytes.to_vec()))])),
+        ..Default::default()
+    };
+    match cluster.create(&map, deadline).await {
+        // Somebody with the same agent was quicker.
+        Err(error) if is_already_there(&error) || is_conflict(&error) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+fn patch_owners(version: Option<&str>, owners: &[OwnerReference]) -> Result<json_patch::Patch> {
+    super::api::patch(json!([
+        { "op": "test", "path": "/metadata/resourceVersion", "value": version },
+        { "op": "add", "path": "/metadata/ownerReferences", "value": owners },
+    ]))
+}

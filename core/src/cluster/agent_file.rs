@@ -1,0 +1,112 @@
+//! The agent's program: found on this machine, or named by the user.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::names::short_hash;
+use crate::{AgentSource, Error, ErrorCode, Result};
+
+/// The file's name for the architecture it runs on.
+const FILE: &str = "kubetether-agent-x86_64";
+
+/// The value of the node label `kubernetes.io/arch` that [`FILE`] runs on.
+pub(crate) const NODE_ARCH: &str = "amd64";
+
+/// A ConfigMap holds at most 1 MiB of data (Kubernetes' `MaxSecretSize`, which it shares).
+const CARRIED_MAX: usize = 1024 * 1024;
+
+/// The agent, ready to be brought into a cluster.
+#[derive(Clone, Debug)]
+pub(crate) enum Agent {
+    /// Carried in a ConfigMap named by the hash.
+    Carried { bytes: Arc<[u8]>, hash: String },
+    /// In an image.
+    Image { image: String, hash: String },
+}
+
+impl Agent {
+    /// Looks the agent up. Reads one file.
+    pub(crate) fn load(source: &AgentSource) -> Result<Self> {
+        match source {
+            AgentSource::Carried => Self::from_file(&find()?),
+            AgentSource::File(path) => Self::from_file(path),
+            AgentSource::Bytes(bytes) => Self::carried(bytes.clone(), "the given bytes"),
+            AgentSource::Image(image) => {
+                Ok(Self::Image { image: image.clone(), hash: short_hash([image.as_bytes()]) })
+            }
+        }
+    }
+
+    /// Tells agents of different content apart.
+    pub(crate) fn hash(&self) -> &str {
+        match self {
+            Self::Carried { hash, .. } | Self::Image { hash, .. } => hash,
+        }
+    }
+
+    fn from_file(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            missing(format!("the agent's file {} cannot be read", path.display())).because(error)
+        })?;
+        Self::carried(bytes.into(), &path.display().to_string())
+    }
+
+    fn carried(bytes: Arc<[u8]>, origin: &str) -> Result<Self> {
+        if !bytes.starts_with(b"\x7fELF") {
+            return Err(missing(format!("{origin}: not a Linux program")));
+        }
+        // The rest is for the ConfigMap's other fields.
+        if bytes.len() > CARRIED_MAX - 4096 {
+            return Err(missing(format!("{origin}: {} bytes do not fit into a ConfigMap", bytes.len()))
+                .try_this("use the small form that `make agent` builds, or an image"));
+        }
+        let hash = short_hash([&*bytes]);
+        Ok(Self::Carried { bytes, hash })
+    }
+}
+
+/// Beside the running program, else in `agent/` below a folder above it (`target/agent` in a checkout).
+fn find() -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| {
+        missing("the agent's file cannot be looked up: this program's own place is unknown".into())
+            .because(error)
+    })?;
+    let folders = program.ancestors().skip(1);
+    let candidates = folders.flat_map(|folder| [folder.join(FILE), folder.join("agent").join(FILE)]);
+    candidates.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+        missing(format!("no {FILE} beside {} nor in a folder `agent` above it", program.display()))
+    })
+}
+
+fn missing(message: String) -> Error {
+    Error::new(ErrorCode::AgentMissing, message)
+        .try_this("in a checkout, `make agent` builds it; elsewhere name the file in the settings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_program_is_refused() {
+        let source = AgentSource::Bytes(Arc::from(&b"#!/bin/sh"[..]));
+        assert_eq!(Agent::load(&source).unwrap_err().code(), ErrorCode::AgentMissing);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut bytes = b"\x7fELF".to_vec();
+        bytes.resize(CARRIED_MAX, 0);
+        assert!(Agent::load(&AgentSource::Bytes(bytes.into())).is_err());
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_hash() {
+        let load = |tail: u8| {
+            let bytes: Arc<[u8]> = [b"\x7fELF".as_slice(), &[tail]].concat().into();
+            Agent::load(&AgentSource::Bytes(bytes)).unwrap().hash().to_owned()
+        };
+        assert_eq!(load(1), load(1));
+        assert_ne!(load(1), load(2));
+    }
+}

@@ -1,0 +1,320 @@
+//! The pod that an agent runs in, whatever its job: unprivileged, small, with no pull where it can.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector, Pod,
+    PodSecurityContext, PodSpec, PodTemplateSpec, PreferredSchedulingTerm, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::agent_file::{Agent, NODE_ARCH};
+use super::names;
+
+/// The name of the agent's container.
+pub(crate) const CONTAINER: &str = "agent";
+/// The agent's control port, on the pod's loopback only.
+pub(crate) const CONTROL_PORT: u16 = 47100;
+/// The agent's health port, on the pod's addresses.
+pub(crate) const HEALTH_PORT: u16 = 47101;
+
+/// The key of the ConfigMap, and the file's name in the pod.
+pub(crate) const FILE_KEY: &str = "kubetether-agent";
+const FILE_DIR: &str = "/kubetether";
+const UNPACK_DIR: &str = "/kubetether-tmp";
+
+/// An unprivileged user that no image needs to know.
+const USER: i64 = 65532;
+/// Seconds after which a pod leaves a node that went away; Kubernetes' own default is 300.
+const NODE_LOSS_SECONDS: i64 = 10;
+/// Seconds a pod may take to end its flows after it was told to go.
+const GRACE_SECONDS: i64 = 30;
+
+/// A running pod of the user's: the agent borrows its image, node and permissions to be scheduled.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) image: String,
+    pub(crate) node: Option<String>,
+    tolerations: Vec<Toleration>,
+    image_pull_secrets: Option<Vec<k8s_openapi::api::core::v1::LocalObjectReference>>,
+    injection: Injection,
+}
+
+/// Whether a service mesh puts its proxy into the user's pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Injection {
+    Istio,
+    Linkerd,
+    None,
+}
+
+impl Host {
+    /// No pod to borrow from, but an image of the user's choice.
+    pub(crate) fn of_image(image: &str) -> Self {
+        Self {
+            image: image.to_owned(),
+            node: None,
+            tolerations: Vec::new(),
+            image_pull_secrets: None,
+            injection: Injection::None,
+        }
+    }
+
+    /// `None` when the pod cannot lend anything: it does not run, or shares its node's network.
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+        let spec = pod.spec.as_ref()?;
+        let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        let leaving = pod.metadata.deletion_timestamp.is_some();
+        if !running || leaving || spec.host_network == Some(true) {
+            return None;
+        }
+        let container = spec.containers.iter().find(|container| !is_proxy(&container.name))?;
+        let annotated =
+            |key: &str| pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(key));
+        let injection = if annotated("sidecar.istio.io/status") {
+            Injection::Istio
+        } else if annotated("linkerd.io/proxy-version") {
+            Injection::Linkerd
+        } else {
+            Injection::None
+        };
+        Some(Self {
+            image: container.image.clone()?,
+            node: spec.node_name.clone(),
+            tolerations: spec.tolerations.clone().unwrap_or_default(),
+            image_pull_secrets: spec.image_pull_secrets.clone(),
+            injection,
+        })
+    }
+}
+
+fn is_proxy(container: &str) -> bool {
+    matches!(container, "istio-proxy" | "linkerd-proxy")
+}
+
+/// The template of a pod that runs `agent` with these variables.
+pub(crate) fn template(
+    agent: &Agent,
+    host: &Host,
+    labels: BTreeMap<String, String>,
+    variables: &[(&str, String)],
+) -> PodTemplateSpec {
+    let (annotations, mesh_labels) = injection(host.injection);
+    let labels = labels.into_iter().chain(mesh_labels).collect();
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations),
+            ..Default::default()
+        }),
+        spec: Some(PodSpec {
+            containers: vec![container(agent, host, variables)],
+            volumes: volumes(agent),
+            affinity: host.node.as_deref().map(prefer_node),
+            node_selector: Some(BTreeMap::from([
+                ("kubernetes.io/os".into(), "linux".into()),
+                ("kubernetes.io/arch".into(), NODE_ARCH.into()),
+            ])),
+            tolerations: Some(tolerations(&host.tolerations)),
+            image_pull_secrets: host.image_pull_secrets.clone(),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(USER),
+                run_as_group: Some(USER),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".into(),
+                    localhost_profile: None,
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+    }
+}
+
+fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Container {
+    let (image, command) = match agent {
+        Agent::Carried { .. } => (host.image.clone(), Some(vec![format!("{FILE_DIR}/{FILE_KEY}")])),
+        Agent::Image { image, .. } => (image.clone(), None),
+    };
+    let mut env = vec![
+        from_field("KUBETETHER_POD_IPS", "status.podIPs"),
+        variable("KUBETETHER_UNPACK", UNPACK_DIR.into()),
+        variable("KUBETETHER_CONTROL", format!("127.0.0.1:{CONTROL_PORT}")),
+    ];
+    env.extend(variables.iter().map(|(name, value)| variable(name, value.clone())));
+    Container {
+        name: CONTAINER.into(),
+        image: Some(image),
+        image_pull_policy: Some("IfNotPresent".into()),
+        command,
+        env: Some(env),
+        readiness_probe: Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some("/".into()),
+                port: IntOrString::Int(i32::from(HEALTH_PORT)),
+                ..Default::default()
+            }),
+            period_seconds: Some(1),
+            failure_threshold: Some(2),
+            ..Default::default()
+        }),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities("10m", "32Mi")),
+            limits: Some(BTreeMap::from([("memory".into(), Quantity("128Mi".into()))])),
+            ..Default::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+            ..Default::default()
+        }),
+        volume_mounts: mounts(agent),
+        ..Default::default()
+    }
+}
+
+fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
+    BTreeMap::from([("cpu".into(), Quantity(cpu.into())), ("memory".into(), Quantity(memory.into()))])
+}
+
+fn volumes(agent: &Agent) -> Option<Vec<Volume>> {
+    let Agent::Carried { hash, .. } = agent else { return None };
+    let file = ConfigMapVolumeSource {
+        name: names::agent_config_map(hash),
+        // Read and execute for everybody: the user is not the file's owner.
+        default_mode: Some(0o555),
+        ..Default::default()
+    };
+    // Where the loader unpacks when the node forbids execution from memory (vm.memfd_noexec=2).
+    let unpack = EmptyDirVolumeSource { size_limit: Some(Quantity("16Mi".into())), ..Default::default() };
+    Some(vec![
+        Volume { name: "file".into(), config_map: Some(file), ..Default::default() },
+        Volume { name: "unpack".into(), empty_dir: Some(unpack), ..Default::default() },
+    ])
+}
+
+fn mounts(agent: &Agent) -> Option<Vec<VolumeMount>> {
+    let Agent::Carried { .. } = agent else { return None };
+    let mount = |name: &str, path: &str, read_only| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: Some(read_only),
+        ..Default::default()
+    };
+    Some(vec![mount("file", FILE_DIR, true), mount("unpack", UNPACK_DIR, false)])
+}
+
+fn variable(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value), value_from: None }
+}
+
+fn from_field(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: path.into(), api_version: None };
+    let source = EnvVarSource { field_ref: Some(field), ..Default::default() };
+    EnvVar { name: name.into(), value: None, value_from: Some(source) }
+}
+
+/// The node that has the image already; another will do when that one is full or gone.
+fn prefer_node(node: &str) -> Affinity {
+    let term = PreferredSchedulingTerm {
+        weight: 100,
+        preference: NodeSelectorTerm {
+            match_expressions: Some(vec![NodeSelectorRequirement {
+                key: "kubernetes.io/hostname".into(),
+                operator: "In".into(),
+                values: Some(vec![node.into()]),
+            }]),
+            match_fields: None,
+        },
+    };
+    let affinity = NodeAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
+        required_during_scheduling_ignored_during_execution: None,
+    };
+    Affinity { node_affinity: Some(affinity), ..Default::default() }
+}
+
+fn tolerations(host: &[Toleration]) -> Vec<Toleration> {
+    let lost = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+    let kept = host.iter().filter(|one| !one.key.as_deref().is_some_and(|key| lost.contains(&key))).cloned();
+    let ours = lost.iter().map(|key| Toleration {
+        key: Some((*key).into()),
+        operator: Some("Exists".into()),
+        effect: Some("NoExecute".into()),
+        toleration_seconds: Some(NODE_LOSS_SECONDS),
+        ..Default::default()
+    });
+    kept.chain(ours).collect()
+}
+
+/// Annotations and labels that make a mesh treat the agent as it treats the user's pods.
+fn injection(injection: Injection) -> (BTreeMap<String, String>, Vec<(String, String)>) {
+    let istio = if injection == Injection::Istio { "true" } else { "false" };
+    let linkerd = if injection == Injection::Linkerd { "enabled" } else { "disabled" };
+    let annotations = BTreeMap::from([
+        ("sidecar.istio.io/inject".into(), istio.into()),
+        ("linkerd.io/inject".into(), linkerd.into()),
+    ]);
+    (annotations, vec![("sidecar.istio.io/inject".into(), istio.into())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(json: serde_json::Value) -> Pod {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_pod_of_the_hosts_network_lends_nothing() {
+        let base = serde_json::json!({
+            "spec": { "hostNetwork": true, "containers": [{ "name": "c", "image": "i" }] },
+            "status": { "phase": "Running" },
+        });
+        assert!(Host::of(&pod(base.clone())).is_none());
+        let mut ordinary = base;
+        ordinary["spec"]["hostNetwork"] = false.into();
+        assert_eq!(Host::of(&pod(ordinary)).unwrap().image, "i");
+    }
+
+    #[test]
+    fn the_meshs_proxy_is_not_the_image_to_borrow() {
+        let host = Host::of(&pod(serde_json::json!({
+            "metadata": { "annotations": { "sidecar.istio.io/status": "{}" } },
+            "spec": { "containers": [{ "name": "istio-proxy", "image": "p" }, { "name": "c", "image": "i" }] },
+            "status": { "phase": "Running" },
+        })))
+        .unwrap();
+        assert_eq!((host.image.as_str(), host.injection), ("i", Injection::Istio));
+    }
+
+    #[test]
+    fn the_template_is_what_pod_security_restricted_asks_for() {
+        let host = Host {
+            image: "i".into(),
+            node: Some("n".into()),
+            tolerations: vec![],
+            image_pull_secrets: None,
+            injection: Injection::None,
+        };
+        let agent = Agent::Carried { bytes: (*b"\x7fELF").into(), hash: "0123456789".into() };
+        let spec = template(&agent, &host, BTreeMap::new(), &[]).spec.unwrap();
+        let security = spec.containers[0].security_context.as_ref().unwrap();
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert_eq!(security.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(spec.security_context.unwrap().run_as_non_root, Some(true));
+        assert_eq!(spec.automount_service_account_token, Some(false));
+        assert_eq!(spec.tolerations.unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,287 @@
+//! Requests to the API server, each with a deadline, each failing with the object, the verb and the
+//! cluster's own words.
+
+use std::fmt::{self, Debug};
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::names;
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// A single request to the API server takes no longer than this, whatever the deadline of the whole.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Attempts of a request that ended by a conflict or a passing fault of the server.
+const ATTEMPTS: u32 = 5;
+
+/// One namespace of one cluster, as one user.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    client: Client,
+    namespace: String,
+    server: String,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("server", &self.server)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every namespaced object that the engine handles can do.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+{
+}
+
+impl Cluster {
+    pub(crate) fn new(client: Client, namespace: String, server: String) -> Self {
+        Self { client, namespace, server }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(crate) fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) async fn get<K: Object>(&self, name: &str, deadline: Deadline) -> Result<K> {
+        self.request("get", &object::<K>(name), deadline, self.api::<K>().get(name)).await
+    }
+
+    /// `None` when there is no such object.
+    pub(crate) async fn find<K: Object>(&self, name: &str, deadline: Deadline) -> Result<Option<K>> {
+        self.request("get", &object::<K>(name), deadline, self.api::<K>().get_opt(name)).await
+    }
+
+    pub(crate) async fn list<K: Object>(&self, selector: &str, deadline: Deadline) -> Result<Vec<K>> {
+        let params = ListParams::default().labels(selector);
+        let list = self.request("list", &object::<K>(""), deadline, self.api::<K>().list(&params)).await?;
+        Ok(list.items)
+    }
+
+    pub(crate) async fn create<K: Object>(&self, new: &K, deadline: Deadline) -> Result<K> {
+        let name = new.meta().name.clone().unwrap_or_default();
+        let params = PostParams { field_manager: Some(names::KUBETETHER.into()), ..PostParams::default() };
+        self.request("create", &object::<K>(&name), deadline, self.api::<K>().create(&params, new)).await
+    }
+
+    pub(crate) async fn json_patch<K: Object>(
+        &self,
+        name: &str,
+        patch: json_patch::Patch,
+        deadline: Deadline,
+    ) -> Result<K> {
+        let patch = Patch::Json::<()>(patch);
+        let api = self.api::<K>();
+        let params = PatchParams { field_manager: Some(names::KUBETETHER.into()), ..PatchParams::default() };
+        self.request("patch", &object::<K>(name), deadline, api.patch(name, &params, &patch)).await
+    }
+
+    /// Deletes the object if it is there, and still the one of this `uid` where one is given. With
+    /// `Foreground` it is gone only after all it owns.
+    pub(crate) async fn delete<K: Object>(
+        &self,
+        name: &str,
+        preconditions: Option<Preconditions>,
+        propagation: PropagationPolicy,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let params =
+            DeleteParams { propagation_policy: Some(propagation), preconditions, ..DeleteParams::default() };
+        match self
+            .request("delete", &object::<K>(name), deadline, self.api::<K>().delete(name, &params))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == ErrorCode::NoSuchTarget => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs a request: within the deadline, and said again after a passing fault of the server or
+    /// the way to it only when it reads.
+    pub(crate) async fn request<T>(
+        &self,
+        verb: &'static str,
+        object: &str,
+        deadline: Deadline,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T> {
+        match tokio::time::timeout_at(deadline.at_most(REQUEST).instant(), call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.explain(verb, object, error)),
+            Err(_) => Err(Error::deadline(format_args!("{verb} {object} in namespace {}", self.namespace))
+                .on(object)
+                .try_this(format!("see whether {} answers", self.server))),
+        }
+    }
+
+    /// Repeats a read-modify-write while it ends in a conflict.
+    pub(crate) async fn on_conflict_again<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut tries = 1;
+        loop {
+            match attempt().await {
+                Err(error) if is_conflict(&error) && tries < ATTEMPTS => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    pub(crate) fn explain(&self, verb: &str, object: &str, error: kube::Error) -> Error {
+        let place = format!("{verb} {object} in namespace {}", self.namespace);
+        match error {
+            kube::Error::Api(status) => {
+                let code = match status.code {
+                    401 => ErrorCode::Unauthorized,
+                    403 => ErrorCode::Forbidden,
+                    404 if names_namespace(&status) => ErrorCode::NoSuchNamespace,
+                    404 => ErrorCode::NoSuchTarget,
+                    _ => ErrorCode::Cluster,
+                };
+                let message = format!("{place}: {}", words(&status));
+                let error = Error::new(code, message).on(object).because(ApiStatus(status));
+                match code {
+                    ErrorCode::Forbidden => error.try_this(format!(
+                        "ask for the right to {verb} {} in namespace {}; `kubectl auth can-i {verb} {} -n {}` tells",
+                        kind(object), self.namespace, kind(object), self.namespace
+                    )),
+                    ErrorCode::NoSuchNamespace => error.try_this("`kubectl get namespaces` lists those there are"),
+                    _ => error,
+                }
+            }
+            other => Error::new(
+                ErrorCode::Unreachable,
+                format!("{place}: the API server at {} cannot be reached", self.server),
+            )
+            .on(object)
+            .because(other)
+            .try_this(format!(
+                "check that {} is the right server and answers from this machine",
+                self.server
+            )),
+        }
+    }
+}
+
+/// The cluster's answer as a cause; its text stands in the error's own line already.
+struct ApiStatus(Box<kube::core::Status>);
+
+impl Debug for ApiStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for ApiStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {} {}", self.0.code, self.0.reason)
+    }
+}
+
+impl std::error::Error for ApiStatus {}
+
+fn status(error: &Error) -> Option<&kube::core::Status> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<ApiStatus>().map(|status| &*status.0)
+}
+
+/// Whether the object was changed meanwhile, or a `test` of a JSON patch failed.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    // A failed `test` operation is a generic 422 (apiserver `endpoints/handlers/patch.go`), other than
+    // an object that does not validate, whose 422 names the object.
+    status(error).is_some_and(|status| {
+        (status.code == 409 && status.reason == "Conflict")
+            || (status.code == 422 && status.message.starts_with("the server rejected our request"))
+    })
+}
+
+/// Whether an object of that name is there already.
+pub(crate) fn is_already_there(error: &Error) -> bool {
+    status(error).is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// Whether waiting may help: the server is overloaded, restarting, or cannot be reached now.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    match error.code() {
+        ErrorCode::Unreachable | ErrorCode::Deadline => true,
+        _ => status(error).is_some_and(|status| matches!(status.code, 429 | 500 | 502 | 503 | 504)),
+    }
+}
+
+fn words(status: &kube::core::Status) -> &str {
+    if status.message.is_empty() { &status.reason } else { &status.message }
+}
+
+fn names_namespace(status: &kube::core::Status) -> bool {
+    status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
+        || status.message.starts_with("namespaces ")
+}
+
+fn kind(object: &str) -> &str {
+    object.split('/').next().unwrap_or(object)
+}
+
+/// `plural/name`, as the API server itself names objects.
+pub(crate) fn object<K: Object>(name: &str) -> String {
+    let plural = K::plural(&());
+    if name.is_empty() { plural.into_owned() } else { format!("{plural}/{name}") }
+}
+
+/// A JSON patch from its literal form.
+pub(crate) fn patch(operations: serde_json::Value) -> Result<json_patch::Patch> {
+    serde_json::from_value(operations)
+        .map_err(|error| Error::new(ErrorCode::Internal, "a JSON patch of ours is malformed").because(error))
+}
+
+/// The reference that makes `owner` the owner of another object. The owner's deletion is not held up
+/// by what it owns.
+pub(crate) fn owner_reference<K: Object>(
+    owner: &K,
+) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.meta().name.clone().unwrap_or_default(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: None,
+        block_owner_deletion: None,
+    }
+}

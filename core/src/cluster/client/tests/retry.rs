@@ -1,0 +1,61 @@
+//! What is sent again, and what is not.
+
+use super::*;
+
+async fn post(loaded: &Loaded) -> Result<String, kube::Error> {
+    loaded.client.request_text(Request::post("/api/v1/pods").body(b"{\"a\":1}".to_vec()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_request_the_server_had_no_time_for_is_sent_again_whole() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    server.script([Answer::Status(429, &[("retry-after", "0")]), Answer::Status(429, &[])]);
+    post(&loaded).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|seen| seen.body == b"{\"a\":1}"[..]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_done_twice() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    for answer in [Answer::Status(503, &[]), Answer::Status(504, &[]), Answer::Hangup] {
+        let before = server.seen().len();
+        server.script([answer]);
+        post(&loaded).await.unwrap_err();
+        assert_eq!(server.seen().len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_tried_again() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    for answer in [Answer::Status(503, &[]), Answer::Status(504, &[]), Answer::Hangup] {
+        server.script([answer]);
+        get(&loaded).await.unwrap();
+    }
+    assert_eq!(server.seen().len(), 6);
+}
+
+#[tokio::test]
+async fn a_long_pause_is_the_callers_to_decide() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    server.script([Answer::Status(429, &[("retry-after", "600")])]);
+    let error = get(&loaded).await.unwrap_err();
+    assert!(matches!(&error, kube::Error::Api(status) if status.code == 429), "{error:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn tries_come_to_an_end() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    server.script((0..20).map(|_| Answer::Status(503, &[])));
+    // The pauses are real here (under a second and a half together): sockets and a stopped clock do not go together.
+    get(&loaded).await.unwrap_err();
+    assert_eq!(server.seen().len(), 5);
+}

@@ -1,0 +1,44 @@
+//! Waiting until an object is gone.
+
+use std::time::Duration;
+
+use super::Cluster;
+use super::api::{Object, is_passing, object};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// Between two looks. A watch would be quicker by as much, and needs a right more.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Returns when there is no object of that name.
+pub(crate) async fn wait<K: Object>(cluster: &Cluster, name: &str, deadline: Deadline) -> Result<()> {
+    loop {
+        match cluster.find::<K>(name, deadline).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) if is_passing(&error) && !deadline.left().is_zero() => {}
+            Err(error) => return Err(error),
+        }
+        if deadline.left() <= LOOK {
+            return Err(Error::deadline(format_args!(
+                "deleting {} in namespace {}",
+                object::<K>(name),
+                cluster.namespace()
+            ))
+            .on(object::<K>(name))
+            .try_this("it is marked for deletion; `kubectl describe` tells what holds it"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The same for a kind that this user may not be allowed to read, which ends the wait.
+pub(crate) async fn wait_if_allowed<K: Object>(
+    cluster: &Cluster,
+    name: &str,
+    deadline: Deadline,
+) -> Result<()> {
+    match wait::<K>(cluster, name, deadline).await {
+        Err(error) if error.code() == ErrorCode::Forbidden => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,132 @@
+//! Every name, label and annotation kubetether writes into a cluster.
+//!
+//! Clients of different versions meet in one namespace, so these are formats: `CONTRIBUTING.md`
+//! holds the table.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+/// On every object of ours.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`].
+pub(crate) const KUBETETHER: &str = "kubetether";
+/// What an object is for: [`ROLE_INTERCEPTOR`] or [`ROLE_GATEWAY`].
+pub(crate) const ROLE: &str = "kubetether.dev/role";
+/// Receives the traffic of one Service.
+pub(crate) const ROLE_INTERCEPTOR: &str = "interceptor";
+/// Dials out into the cluster.
+pub(crate) const ROLE_GATEWAY: &str = "gateway";
+/// On the objects of one interceptor or gateway: its name.
+pub(crate) const INSTANCE: &str = "kubetether.dev/instance";
+/// On an exchanged Service: what it was, and who holds it ([`crate::exchange`] has the format).
+pub(crate) const EXCHANGE: &str = "kubetether.dev/exchange";
+/// On a session's Lease: who it is and what it holds.
+pub(crate) const SESSION: &str = "kubetether.dev/session";
+
+/// Kubernetes' limit for the names of Services and for label values.
+const LABEL_MAX: usize = 63;
+
+/// The labels of every object of ours, with what it is for and which instance it belongs to.
+pub(crate) fn labels(role: &str, instance: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.into(), KUBETETHER.into()),
+        (ROLE.into(), role.into()),
+        (INSTANCE.into(), instance.into()),
+    ])
+}
+
+/// The first ten hexadecimal digits of the SHA-256 of the parts, each ended by a zero byte.
+pub(crate) fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `kt-<service, cut>-<hash>`: the interceptor of a Service for one session, at most
+/// `63 - suffix` characters so that a suffix can follow.
+pub(crate) fn interceptor(service: &str, service_uid: &str, session: &str) -> String {
+    let hash = short_hash([service_uid.as_bytes(), session.as_bytes()]);
+    // "kt-" + "-" + hash + room for "-orig".
+    let room = LABEL_MAX - 3 - 1 - hash.len() - PASS_THROUGH_SUFFIX.len();
+    let cut: String = service.chars().take(room).collect();
+    format!("kt-{}-{hash}", cut.trim_end_matches('-'))
+}
+
+const PASS_THROUGH_SUFFIX: &str = "-orig";
+
+/// The Service that leads back to the original pods.
+pub(crate) fn pass_through(interceptor: &str) -> String {
+    format!("{interceptor}{PASS_THROUGH_SUFFIX}")
+}
+
+/// The value that every key of an exchanged Service's selector takes.
+pub(crate) fn selector_value(service_uid: &str, session: &str) -> String {
+    format!("{SELECTOR_PREFIX}{}", short_hash([service_uid.as_bytes(), session.as_bytes()]))
+}
+
+const SELECTOR_PREFIX: &str = "kt-";
+
+/// Whether a selector's value was written by a kubetether of anyone.
+pub(crate) fn is_selector_value(value: &str) -> bool {
+    value.strip_prefix(SELECTOR_PREFIX).is_some_and(|hash| {
+        hash.len() == 10 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// The gateway for agents of this content.
+pub(crate) fn gateway(agent_hash: &str) -> String {
+    format!("kubetether-gateway-{agent_hash}")
+}
+
+/// The ConfigMap that carries an agent of this content.
+pub(crate) fn agent_config_map(agent_hash: &str) -> String {
+    format!("kubetether-agent-{agent_hash}")
+}
+
+/// The Lease of a session.
+pub(crate) fn lease(session: &str) -> String {
+    format!("kubetether-{session}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_can_be_told_apart() {
+        let long = "a".repeat(63);
+        let name = interceptor(&long, "uid", "session");
+        assert!(pass_through(&name).len() <= LABEL_MAX, "{name}");
+        assert_ne!(name, interceptor(&long, "uid", "other"));
+        assert_ne!(name, interceptor(&long, "other", "session"));
+        assert!(interceptor(&format!("{}-bc", "a".repeat(43)), "u", "s").starts_with("kt-aaa"));
+    }
+
+    #[test]
+    fn our_selector_values_are_known_again() {
+        assert!(is_selector_value(&selector_value("uid", "session")));
+        for foreign in ["", "kt-", "kt-orders", "orders", "kt-0123456789a", "kt-012345678g"] {
+            assert!(!is_selector_value(foreign), "{foreign}");
+        }
+    }
+
+    /// Golden: clients of other versions must recognise these.
+    #[test]
+    fn golden_names() {
+        assert_eq!(
+            short_hash([b"a".as_slice(), b"b".as_slice()]),
+            short_hash([b"a".as_slice(), b"b".as_slice()])
+        );
+        assert_eq!(
+            interceptor("orders", "u", "s"),
+            format!("kt-orders-{}", short_hash([b"u".as_slice(), b"s".as_slice()]))
+        );
+        assert_eq!(gateway("0123456789"), "kubetether-gateway-0123456789");
+        assert_eq!(agent_config_map("0123456789"), "kubetether-agent-0123456789");
+        assert_eq!(lease("1a2b3c4d"), "kubetether-1a2b3c4d");
+    }
+}

@@ -1,0 +1,129 @@
+//! Waiting for the pod of an agent: running soon, or a reason why it will not be.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::{WatchStreamExt, watcher};
+
+use super::evidence::{self, container_trouble};
+use super::{Cluster, names};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// Between two looks at the events of a controller that has made no pod yet.
+const LOOK: Duration = Duration::from_millis(400);
+/// A container may fail this long before the start is given up: a replacement may do better.
+const TROUBLE: Duration = Duration::from_secs(3);
+
+/// The controller that makes the pod.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Controller<'a> {
+    /// Kind as events name it, of the object that creates the pods.
+    pub(crate) kind: &'a str,
+    /// The instance name, on every object as [`names::INSTANCE`].
+    pub(crate) instance: &'a str,
+}
+
+/// The running pod of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentPod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) node: String,
+}
+
+/// The label selector of the pods of one instance.
+pub(crate) fn selector(instance: &str) -> String {
+    format!("{}={instance}", names::INSTANCE)
+}
+
+/// Returns when a pod of the controller runs and is not about to leave; `except` names one that is
+/// known to be of no use.
+pub(crate) async fn running(
+    cluster: &Cluster,
+    controller: Controller<'_>,
+    except: Option<&str>,
+    deadline: Deadline,
+) -> Result<AgentPod> {
+    let config = watcher::Config::default().labels(&selector(controller.instance));
+    let mut pods = watcher(cluster.api::<Pod>(), config).default_backoff().applied_objects().boxed();
+    let mut look = tokio::time::interval(LOOK);
+    let mut seen_pod = false;
+    let mut trouble: Option<(String, tokio::time::Instant)> = None;
+    let failed = loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline.instant()) => break None,
+            pod = pods.try_next() => match pod {
+                Ok(Some(pod)) => {
+                    seen_pod = true;
+                    if let Some(found) = usable(&pod, except) {
+                        return Ok(found);
+                    }
+                    trouble = container_trouble(&pod)
+                        .map(|text| (text, trouble.as_ref().map_or_else(tokio::time::Instant::now, |(_, since)| *since)));
+                }
+                Ok(None) => break Some("the watch of its pods ended".to_owned()),
+                // The watcher goes on by itself; the deadline bounds it. A refusal is final.
+                Err(error) => if let Some(denied) = denied(cluster, error) { return Err(denied) },
+            },
+            _ = look.tick() => {
+                if let Some((text, since)) = &trouble && since.elapsed() > TROUBLE {
+                    break Some(text.clone());
+                }
+                if !seen_pod && let Some(reason) = refused(cluster, controller, deadline).await {
+                    break Some(reason);
+                }
+            }
+        }
+    };
+    Err(explain(cluster, controller, failed).await)
+}
+
+fn usable(pod: &Pod, except: Option<&str>) -> Option<AgentPod> {
+    let name = pod.metadata.name.clone()?;
+    let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+    let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let started = container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let leaving = pod.metadata.deletion_timestamp.is_some();
+    if !running || !started || leaving || except == Some(name.as_str()) {
+        return None;
+    }
+    Some(AgentPod {
+        name,
+        uid: pod.metadata.uid.clone()?,
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+    })
+}
+
+fn denied(cluster: &Cluster, error: watcher::Error) -> Option<Error> {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
+        return None;
+    };
+    let error = cluster.explain("watch", "pods", error);
+    matches!(error.code(), ErrorCode::Forbidden | ErrorCode::Unauthorized).then_some(error)
+}
+
+/// The controller's own word that it may not create the pod: quota, PodSecurity, LimitRange, a webhook.
+async fn refused(cluster: &Cluster, controller: Controller<'_>, deadline: Deadline) -> Option<String> {
+    // A Deployment's pods are made by its ReplicaSet, whose name it does not tell: ask by prefix.
+    let params = kube::api::ListParams::default()
+        .fields(&format!("involvedObject.kind={},reason=FailedCreate", controller.kind));
+    let api = cluster.api::<k8s_openapi::api::core::v1::Event>();
+    let events = cluster.request("list", "events", deadline, api.list(&params)).await.ok()?;
+    let of_ours = events.items.into_iter().find(|event| {
+        event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(controller.instance))
+    })?;
+    Some(of_ours.message.unwrap_or_default())
+}
+
+async fn explain(cluster: &Cluster, controller: Controller<'_>, failed: Option<String>) -> Error {
+    // Evidence is worth a moment even when the deadline has passed.
+    let moment = Deadline::secs(3);
+    let evidence = evidence::of_instance(cluster, &selector(controller.instance), moment).await;
+    let place = format!("the agent {} in namespace {}", controller.instance, cluster.namespace());
+    let error = match failed {
+        Some(reason) => Error::new(ErrorCode::AgentStart, format!("{place} could not be started: {reason}")),
+        None => Error::new(ErrorCode::Deadline, format!("{place} was not running by the deadline")),
+    };
+    error.on(format!("pods of {}", controller.instance)).with_evidence(evidence)
+}

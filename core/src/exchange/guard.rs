@@ -1,0 +1,281 @@
+//! Watches over an exchange in force: puts back what somebody else changes, finds the interceptor's
+//! next pod when one is gone, and ends the exchange when that is asked for or cannot be helped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1::Service;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kubetether_link::Link;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::inbound::{Inbound, Locals};
+use super::note::Note;
+use super::plan::{Look, Plan};
+use super::start::{Kept, locals, pod_ready};
+use super::{prove, service, stop};
+use crate::cluster::pod_wait::{self, Controller};
+use crate::cluster::{agent_link, calls, names};
+use crate::life::Life;
+use crate::session::{Reservation, Shared};
+use crate::stats::Counters;
+use crate::{Deadline, HandleState, Result};
+
+/// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
+const PUT_BACKS: usize = 3;
+const WINDOW: Duration = Duration::from_secs(60);
+/// One attempt to reach the interceptor's next pod, or to put a change back.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// The keeper of one exchange.
+pub(crate) struct Guard {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) plan: Plan,
+    pub(crate) counters: Counters,
+    locals: Locals,
+    /// Ends the connections that are open.
+    ending: CancellationToken,
+    put_backs: VecDeque<Instant>,
+    /// When the Service may be put back again.
+    look_again: Option<Instant>,
+    _reservation: Reservation,
+}
+
+/// Why the watch over an exchange ended.
+enum End {
+    Wanted(Deadline),
+    Lost(String),
+}
+
+impl Guard {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        life: Arc<Life>,
+        plan: Plan,
+        counters: Counters,
+        reservation: Reservation,
+    ) -> Self {
+        let locals = Arc::new(locals(&plan));
+        Self {
+            shared,
+            life,
+            plan,
+            counters,
+            locals,
+            ending: CancellationToken::new(),
+            put_backs: VecDeque::new(),
+            look_again: None,
+            _reservation: reservation,
+        }
+    }
+
+    /// Lets a task of the session serve the callers that come over this link.
+    pub(crate) fn serve(&self, link: &Link) {
+        let inbound = Inbound {
+            locals: self.locals.clone(),
+            counters: self.counters.clone(),
+            ending: self.ending.clone(),
+        };
+        self.shared
+            .tasks
+            .spawn("inbound connections", inbound.serve(link.clone(), self.shared.tasks.clone()));
+    }
+
+    /// Ends the connections that are still open.
+    pub(crate) fn end_connections(&self) {
+        self.ending.cancel();
+    }
+
+    /// Runs until the exchange is over, and ends it.
+    pub(crate) async fn watch(mut self, mut kept: Kept, note: Note) {
+        let mut changes = changes(&self.shared, &self.plan.service);
+        let mut carriers = kept.link.carriers();
+        let end = loop {
+            let again = self.look_again.unwrap_or_else(Instant::now);
+            tokio::select! {
+                deadline = self.life.end_wanted() => break End::Wanted(deadline),
+                change = changes.next() => {
+                    if let Err(reason) = self.changed(change.flatten(), &note).await {
+                        break End::Lost(reason);
+                    }
+                }
+                () = tokio::time::sleep_until(again), if self.look_again.is_some() => {
+                    self.look_again = None;
+                    let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT));
+                    if let Ok(live) = found.await
+                        && let Err(reason) = self.changed(live, &note).await
+                    {
+                        break End::Lost(reason);
+                    }
+                }
+                Ok(()) = carriers.changed() => match *carriers.borrow_and_update() {
+                    0 => self.life.set(HandleState::PassThrough("the connection to the interceptor was lost".into())),
+                    _ => self.active_again(),
+                },
+                () = leaving(&kept.link) => match self.next_pod(&mut kept).await {
+                    None => carriers = kept.link.carriers(),
+                    Some(end) => break end,
+                },
+            }
+        };
+        match end {
+            End::Wanted(deadline) => stop::stop(self, kept, deadline, None).await,
+            End::Lost(reason) => stop::stop(self, kept, Deadline::after(ATTEMPT), Some(reason)).await,
+        }
+    }
+
+    fn active_again(&self) {
+        if matches!(self.life.state(), HandleState::PassThrough(_)) {
+            self.life.set(HandleState::Active);
+        }
+    }
+
+    /// Answers a change of the Service; `Err` with the reason when it is lost.
+    async fn changed(&mut self, live: Option<Service>, note: &Note) -> Result<(), String> {
+        let lease = names::lease(&self.shared.id);
+        let name = &self.plan.service;
+        let Some(live) = live else { return Err(format!("services/{name} was deleted")) };
+        let next = match self.plan.look(&live, &lease) {
+            Look::Ours => return Ok(()),
+            Look::Replaced => return Err(format!("services/{name} was deleted and made anew")),
+            Look::Taken(by) => return Err(format!("services/{name} was taken by leases/{by}")),
+            Look::PortAdded(port) => {
+                return Err(format!(
+                    "{} gave services/{name} a new port {port}, which the interceptor does not serve: start the exchange again",
+                    editor(&live)
+                ));
+            }
+            Look::Drifted(next) => *next,
+        };
+        self.put_backs.retain(|at| at.elapsed() < WINDOW);
+        if self.put_backs.len() >= PUT_BACKS {
+            let reason = format!(
+                "{} keeps changing services/{name}; it was put back {PUT_BACKS} times within a minute",
+                editor(&live)
+            );
+            tracing::warn!(service = name, "somebody keeps changing an exchanged Service");
+            self.life.set(HandleState::PassThrough(reason));
+            self.look_again = self.put_backs.front().map(|oldest| *oldest + WINDOW);
+            return Ok(());
+        }
+        self.put_backs.push_back(Instant::now());
+        let mut changed_note = note.clone();
+        changed_note.original = next.original.clone();
+        self.plan = next;
+        let deadline = Deadline::after(ATTEMPT);
+        match service::take(&self.shared.cluster, &self.plan, &changed_note, &lease, None, deadline).await {
+            Ok(()) => {
+                self.life.notice(format!(
+                    "{} changed services/{}; it was taken again",
+                    editor(&live),
+                    self.plan.service
+                ));
+                self.active_again();
+                Ok(())
+            }
+            Err(error) => {
+                self.life.set(HandleState::PassThrough(error.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the interceptor's next pod and arms it; the originals answer meanwhile.
+    async fn next_pod(&self, kept: &mut Kept) -> Option<End> {
+        self.life
+            .set(HandleState::PassThrough("the interceptor's pod is gone; its next one is awaited".into()));
+        loop {
+            let attempt = self.reach_next(kept);
+            let error = tokio::select! {
+                deadline = self.life.end_wanted() => return Some(End::Wanted(deadline)),
+                reached = attempt => match reached {
+                    Ok(()) => {
+                        self.life.set(HandleState::Active);
+                        return None;
+                    }
+                    Err(error) => error,
+                }
+            };
+            tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
+            self.life.set(HandleState::PassThrough(error.to_string()));
+            match self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await {
+                Ok(None) => return Some(End::Lost(format!("services/{} was deleted", self.plan.service))),
+                Ok(Some(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    }
+
+    async fn reach_next(&self, kept: &mut Kept) -> Result<()> {
+        let deadline = Deadline::after(ATTEMPT);
+        let (cluster, shared) = (&self.shared.cluster, &self.shared);
+        let name = kept.interceptor.name.clone();
+        let controller = Controller { kind: "ReplicaSet", instance: &name };
+        // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
+        let pod = pod_wait::running(cluster, controller, None, deadline).await?;
+        let link =
+            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
+        pod_ready(shared, &pod, deadline).await?;
+        calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await?;
+        self.serve(&link);
+        kept.pod = pod;
+        kept.link = link;
+        prove::traffic_arrives(&kept.link, &self.plan, deadline).await
+    }
+}
+
+/// The Service as it changes; `None` when it is deleted.
+fn changes(shared: &Shared, service: &str) -> BoxStream<'static, Option<Service>> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={service}"));
+    let events = watcher(shared.cluster.api::<Service>(), config).default_backoff();
+    let service = service.to_owned();
+    // Whether the object was among those of a (re)started watch.
+    let mut seen = false;
+    events
+        .filter_map(move |event| {
+            let told = match event {
+                Ok(watcher::Event::Apply(live)) => Some(Some(live)),
+                Ok(watcher::Event::InitApply(live)) => {
+                    seen = true;
+                    Some(Some(live))
+                }
+                Ok(watcher::Event::Delete(_)) => Some(None),
+                Ok(watcher::Event::Init) => {
+                    seen = false;
+                    None
+                }
+                Ok(watcher::Event::InitDone) => (!seen).then_some(None),
+                // The watch is taken up again by itself.
+                Err(error) => {
+                    tracing::debug!(service, %error, "the watch of a Service was interrupted");
+                    None
+                }
+            };
+            std::future::ready(told)
+        })
+        .boxed()
+}
+
+/// Who wrote the Service last, by the record the API server keeps.
+fn editor(live: &Service) -> String {
+    let all = live.metadata.managed_fields.as_deref().unwrap_or_default();
+    let last = all
+        .iter()
+        .filter(|entry| entry.manager.as_deref() != Some(names::KUBETETHER))
+        .max_by_key(|entry| entry.time.clone().map(|time| time.0));
+    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// Waits until the agent of this link is gone or about to go.
+async fn leaving(link: &Link) {
+    let mut draining = link.peer_draining();
+    tokio::select! {
+        reason = link.closed() => tracing::debug!(%reason, "the link to the interceptor ended"),
+        Ok(_) = draining.wait_for(|draining| *draining) => tracing::debug!("the interceptor's pod is about to go"),
+    }
+}

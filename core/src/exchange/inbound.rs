@@ -1,0 +1,68 @@
+//! Connections of the cluster's callers, taken to the endpoints of this machine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay};
+use tokio_util::sync::CancellationToken;
+
+use crate::local;
+use crate::stats::Counters;
+use crate::tasks::Tasks;
+use crate::to::Local;
+
+/// Which of the Service's ports go where.
+pub(crate) type Locals = Arc<HashMap<u16, Local>>;
+
+/// How connections of one exchange are served; a cheap handle.
+#[derive(Clone)]
+pub(crate) struct Inbound {
+    pub(crate) locals: Locals,
+    pub(crate) counters: Counters,
+    /// Cancelled when the connections that are open have had their time.
+    pub(crate) ending: CancellationToken,
+}
+
+impl Inbound {
+    /// Serves what the interceptor sends on this link, until the link is closed.
+    pub(crate) async fn serve(self, link: Link, tasks: Tasks) {
+        while let Some(incoming) = link.accept().await {
+            tasks.spawn("inbound connection", self.clone().one(incoming));
+        }
+    }
+
+    async fn one(self, mut incoming: Incoming) {
+        let Open::Inbound { port, from, .. } = *incoming.open() else {
+            incoming
+                .refuse(Refusal::new(RefusalCode::Unsupported, "only connections of callers are taken here"));
+            return;
+        };
+        let counted = self.counters.connection();
+        let Some(local) = self.locals.get(&port) else {
+            counted.refused();
+            incoming.refuse(Refusal::new(RefusalCode::NotAllowed, format!("port {port} is not exchanged")));
+            return;
+        };
+        let connected = tokio::select! {
+            connected = local::connect(local) => connected,
+            // The caller gave up.
+            () = incoming.cancelled() => return,
+        };
+        match connected {
+            Ok(socket) => {
+                let relayed = tokio::select! {
+                    flow = relay(incoming.accept(), socket) => Some(flow),
+                    () = self.ending.cancelled() => None,
+                };
+                let Some(flow) = relayed else { return };
+                counted.flow(&flow);
+                tracing::debug!(port, %from, sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
+            }
+            Err(refusal) => {
+                tracing::debug!(port, %from, %local, %refusal, "the local endpoint refused");
+                counted.refused();
+                incoming.refuse(refusal);
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The interceptor's objects: the Service that leads back to the originals, and the Deployment.
+//!
+//! All are owned by the Service they serve, and go with it.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{Endpoints, Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::PropagationPolicy;
+use tokio::time::Instant;
+
+use super::note::port_key;
+use super::plan::Plan;
+use crate::cluster::agent_file::Agent;
+use crate::cluster::agent_pod::{self, Host};
+use crate::cluster::api::owner_reference;
+use crate::cluster::{Cluster, agent_config_map, gone, names};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// An interceptor of ours in the cluster.
+#[derive(Debug)]
+pub(crate) struct Interceptor {
+    pub(crate) name: String,
+    /// The Deployment's, once there is one.
+    uid: Option<String>,
+    /// Until when it goes on passing connections through.
+    needed_until: Mutex<Option<Instant>>,
+}
+
+impl Interceptor {
+    /// Creates the objects; what was created before an error is there, and [`remove`](Self::remove)
+    /// takes it away.
+    pub(crate) fn new(name: String) -> Self {
+        Self { name, uid: None, needed_until: Mutex::new(None) }
+    }
+
+    pub(crate) async fn create(
+        &mut self,
+        cluster: &Cluster,
+        agent: &Agent,
+        host: &Host,
+        service: &Service,
+        plan: &Plan,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let back = pass_through(&self.name, service, plan);
+        let (back, ()) = tokio::try_join!(
+            cluster.create(&back, deadline),
+            agent_config_map::ensure(cluster, agent, deadline)
+        )?;
+        let addresses = originals(&back)?;
+        let deployment = deployment(&self.name, agent, host, service, plan, &addresses);
+        let deployment = cluster.create(&deployment, deadline).await?;
+        self.uid.clone_from(&deployment.metadata.uid);
+        agent_config_map::own(cluster, agent, owner_reference(&deployment), deadline).await
+    }
+
+    /// Keeps the interceptor for at least this long.
+    pub(crate) fn needed_for(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        *self.needed_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(until);
+    }
+
+    pub(crate) async fn no_longer_needed(&self, deadline: Deadline) {
+        let until = *self.needed_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.min(deadline.instant())).await;
+        }
+    }
+
+    /// Deletes the objects and waits until they and all they own are gone.
+    pub(crate) async fn remove(&self, cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<()> {
+        let back = names::pass_through(&self.name);
+        // Foreground: gone only when their pods and slices are.
+        let foreground = PropagationPolicy::Foreground;
+        cluster.delete::<Deployment>(&self.name, None, foreground.clone(), deadline).await?;
+        gone::wait::<Deployment>(cluster, &self.name, deadline).await?;
+        // The way back goes last: until then a pod of the interceptor may need it.
+        cluster.delete::<Service>(&back, None, foreground, deadline).await?;
+        if let Some(uid) = &self.uid {
+            agent_config_map::disown(cluster, agent, uid, deadline).await?;
+        }
+        gone::wait::<Service>(cluster, &back, deadline).await?;
+        // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
+        gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await
+    }
+}
+
+fn metadata(name: &str, service: &Service, instance: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        labels: Some(names::labels(names::ROLE_INTERCEPTOR, instance)),
+        owner_references: Some(vec![owner_reference(service)]),
+        ..Default::default()
+    }
+}
+
+/// The Service's own ports, with the original selector, under a name of ours.
+fn pass_through(interceptor: &str, service: &Service, plan: &Plan) -> Service {
+    let spec = service.spec.clone().unwrap_or_default();
+    let ports = spec.ports.unwrap_or_default().into_iter().map(|port| {
+        let target = plan.original.target_ports.get(&port_key(port.port, port.protocol.as_deref()));
+        ServicePort {
+            name: port.name,
+            app_protocol: port.app_protocol,
+            port: port.port,
+            protocol: port.protocol,
+            target_port: target.cloned(),
+            node_port: None,
+        }
+    });
+    Service {
+        metadata: metadata(&names::pass_through(interceptor), service, interceptor),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".into()),
+            selector: Some(plan.original.selector.clone()),
+            ports: Some(ports.collect()),
+            ip_families: spec.ip_families,
+            ip_family_policy: spec.ip_family_policy,
+            publish_not_ready_addresses: spec.publish_not_ready_addresses,
+            // With session affinity the interceptor picks the pod by the caller's address, since
+            // seen from the Service all callers would have the interceptor's.
+            cluster_ip: keeps_affinity(service, plan).then(|| "None".into()),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+/// Whether callers are led back to the same pod each. Needs ports by number, since a headless Service
+/// has no others.
+fn keeps_affinity(service: &Service, plan: &Plan) -> bool {
+    let wanted = service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP");
+    wanted && plan.original.target_ports.values().all(|target| matches!(target, IntOrString::Int(_)))
+}
+
+/// Where the pass-through Service is reached: its addresses, or its name when it is headless.
+fn originals(back: &Service) -> Result<Vec<String>> {
+    let spec = back.spec.clone().unwrap_or_default();
+    let addresses: Vec<String> =
+        spec.cluster_ips.unwrap_or_default().into_iter().filter(|ip| ip != "None").collect();
+    let name = back.metadata.name.clone().unwrap_or_default();
+    if !addresses.is_empty() {
+        return Ok(addresses);
+    }
+    if spec.cluster_ip.as_deref() == Some("None") {
+        // The pod's search domains complete it.
+        return Ok(vec![name]);
+    }
+    Err(Error::new(ErrorCode::Cluster, format!("services/{name} was given no address")))
+}
+
+/// The agent's `KUBETETHER_PORTS` (core/agent/src/config.rs has the form).
+fn ports_variable(plan: &Plan, originals: &[String], headless_targets: bool) -> String {
+    let entries = plan.ports.iter().map(|port| {
+        let target =
+            match plan.original.target_ports.get(&format!("{}/{}", port.number, port.protocol.as_str())) {
+                // A headless Service has no ports of its own: the pods' count.
+                Some(IntOrString::Int(number)) if headless_targets => *number,
+                _ => i32::from(port.number),
+            };
+        let places: Vec<String> = originals
+            .iter()
+            .map(|address| match address.parse() {
+                Ok(ip) => SocketAddr::new(ip, u16::try_from(target).unwrap_or(port.number)).to_string(),
+                Err(_) => format!("{address}:{target}"),
+            })
+            .collect();
+        format!("{}/{}={}>{}", port.number, port.protocol.as_str(), port.listen, places.join("|"))
+    });
+    entries.collect::<Vec<_>>().join(",")
+}
+
+fn deployment(
+    name: &str,
+    agent: &Agent,
+    host: &Host,
+    service: &Service,
+    plan: &Plan,
+    originals: &[String],
+) -> Deployment {
+    let instance = names::labels(names::ROLE_INTERCEPTOR, name);
+    let mut pod_labels = instance.clone();
+    pod_labels.extend(plan.original.selector.keys().map(|key| (key.clone(), plan.value.clone())));
+    let variables = [
+        ("KUBETETHER_ROLE", "interceptor".to_owned()),
+        ("KUBETETHER_PORTS", ports_variable(plan, originals, keeps_affinity(service, plan))),
+    ];
+    let selector = [(names::INSTANCE.to_owned(), name.to_owned())].into();
+    Deployment {
+        metadata: metadata(name, service, name),
+        spec: Some(DeploymentSpec {
+            replicas: Some(1),
+            selector: LabelSelector { match_labels: Some(selector), match_expressions: None },
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_unavailable: Some(IntOrString::Int(0)),
+                    max_surge: Some(IntOrString::Int(1)),
+                }),
+            }),
+            revision_history_limit: Some(0),
+            template: agent_pod::template(agent, host, pod_labels, &variables),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::To;
+
+    fn service(affinity: &str) -> Service {
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "orders", "uid": "u1", "labels": { "app.kubernetes.io/instance": "argo" } },
+            "spec": {
+                "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "sessionAffinity": affinity,
+                "type": "NodePort", "selector": { "app": "orders" },
+                "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080 }],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_way_back_has_the_original_selector_and_no_label_of_the_users() {
+        let service = service("None");
+        let plan = Plan::new(&service, "kt-0123456789".into(), &To::port(1), None).unwrap();
+        let back = pass_through("kt-orders-0123456789", &service, &plan);
+        let labels = back.metadata.labels.unwrap();
+        assert!(!labels.contains_key("app.kubernetes.io/instance"));
+        let spec = back.spec.unwrap();
+        assert_eq!(spec.selector.unwrap()["app"], "orders");
+        let port = &spec.ports.unwrap()[0];
+        assert_eq!((port.target_port.clone(), port.node_port), (Some(IntOrString::Int(8080)), None));
+        assert_eq!(spec.cluster_ip, None);
+    }
+
+    #[test]
+    fn ports_are_told_as_the_agent_reads_them() {
+        let service = service("None");
+        let plan = Plan::new(&service, "kt-0123456789".into(), &To::port(1), None).unwrap();
+        let told = ports_variable(&plan, &["10.96.3.4".into(), "fd00::34".into()], false);
+        assert_eq!(told, "80/TCP=47200>10.96.3.4:80|[fd00::34]:80");
+        assert_eq!(ports_variable(&plan, &["kt-x-orig".into()], true), "80/TCP=47200>kt-x-orig:8080");
+    }
+}

@@ -1,0 +1,123 @@
+//! The annotation on an exchanged Service: what it was, and who holds it.
+//!
+//! Written in the same request that changes the Service, so whoever finds it can put the Service
+//! back, with or without its holder.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::names;
+use crate::{Error, ErrorCode, Result};
+
+/// The version of the format that is written; readers skip fields they do not know.
+const VERSION: u32 = 1;
+
+/// The annotation's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) v: u32,
+    pub(crate) original: Original,
+    pub(crate) holders: Vec<Holder>,
+}
+
+/// What the Service's changed fields were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Original {
+    pub(crate) selector: BTreeMap<String, String>,
+    /// Target ports by `number/PROTOCOL`.
+    #[serde(rename = "targetPorts")]
+    pub(crate) target_ports: BTreeMap<String, IntOrString>,
+}
+
+/// One session that holds the Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    /// The name of its Lease.
+    pub(crate) lease: String,
+    /// `exchange`; later versions know more.
+    pub(crate) mode: String,
+    /// The Service's ports that go to it.
+    pub(crate) ports: Vec<u16>,
+    /// What a mesh matches; an exchange has none.
+    #[serde(default)]
+    pub(crate) rules: Vec<serde_json::Value>,
+    /// The Deployment that receives the traffic.
+    pub(crate) interceptor: String,
+}
+
+impl Note {
+    pub(crate) fn exchange(original: Original, lease: String, ports: Vec<u16>, interceptor: String) -> Self {
+        let holder = Holder { lease, mode: "exchange".into(), ports, rules: Vec::new(), interceptor };
+        Self { v: VERSION, original, holders: vec![holder] }
+    }
+
+    /// The note on a Service, if it carries one.
+    pub(crate) fn of(service: &Service) -> Result<Option<Self>> {
+        let Some(text) = service.metadata.annotations.as_ref().and_then(|all| all.get(names::EXCHANGE))
+        else {
+            return Ok(None);
+        };
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let note: Self = serde_json::from_str(text).map_err(|error| {
+            Error::new(
+                ErrorCode::Unsupported,
+                format!("the annotation {} of services/{name} cannot be read", names::EXCHANGE),
+            )
+            .on(format!("services/{name}"))
+            .because(error)
+            .try_this("put the Service back by hand (selector and targetPort), then remove the annotation")
+        })?;
+        if note.v > VERSION {
+            let message =
+                format!("services/{name} is held by a later version of kubetether (format {})", note.v);
+            return Err(Error::new(ErrorCode::Unsupported, message).try_this("update this kubetether"));
+        }
+        Ok(Some(note))
+    }
+
+    pub(crate) fn is_held_by(&self, lease: &str) -> bool {
+        self.holders.iter().any(|holder| holder.lease == lease)
+    }
+
+    pub(crate) fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorCode::Internal, "the annotation cannot be written").because(error)
+        })
+    }
+}
+
+/// The key of a port in [`Original::target_ports`].
+pub(crate) fn port_key(number: i32, protocol: Option<&str>) -> String {
+    format!("{number}/{}", protocol.unwrap_or("TCP"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden: what clients of this version write. Never edited, only added to.
+    #[test]
+    fn golden_version_1() {
+        let text = r#"{"v":1,"original":{"selector":{"app":"orders"},"targetPorts":{"53/UDP":"dns","80/TCP":8080}},"holders":[{"lease":"kubetether-1a2b3c4d","mode":"exchange","ports":[80],"rules":[],"interceptor":"kt-orders-0123456789"}]}"#;
+        let original = Original {
+            selector: BTreeMap::from([("app".into(), "orders".into())]),
+            target_ports: BTreeMap::from([
+                ("80/TCP".into(), IntOrString::Int(8080)),
+                ("53/UDP".into(), IntOrString::String("dns".into())),
+            ]),
+        };
+        let note =
+            Note::exchange(original, "kubetether-1a2b3c4d".into(), vec![80], "kt-orders-0123456789".into());
+        assert_eq!(note.to_text().unwrap(), text);
+        assert_eq!(serde_json::from_str::<Note>(text).unwrap(), note);
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_skipped() {
+        let text = r#"{"v":1,"new":1,"original":{"selector":{},"targetPorts":{},"more":{}},"holders":[]}"#;
+        assert!(serde_json::from_str::<Note>(text).is_ok());
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading and writing the Service itself.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use super::note::{Holder, Note};
+use super::plan::{Look, Plan};
+use crate::cluster::agent_pod::Host;
+use crate::cluster::{Cluster, api, lease, names};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// Refuses when somebody who lives holds the Service; else the note of a dead holder, if there is one.
+pub(crate) async fn dead_note(
+    cluster: &Cluster,
+    service: &Service,
+    deadline: Deadline,
+) -> Result<Option<Note>> {
+    let Some(note) = Note::of(service)? else { return Ok(None) };
+    for holder in &note.holders {
+        if let Some(living) = lease::holder(cluster, &holder.lease, deadline).await? {
+            return Err(held(service, holder, &living));
+        }
+    }
+    Ok(Some(note))
+}
+
+fn held(service: &Service, holder: &Holder, living: &lease::SessionNote) -> Error {
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    let ports: Vec<String> = holder.ports.iter().map(u16::to_string).collect();
+    Error::new(
+        ErrorCode::Held,
+        format!(
+            "services/{name} is held by {} ({} of port {}, session since {}, leases/{})",
+            living.who,
+            holder.mode,
+            ports.join(", "),
+            living.started,
+            holder.lease
+        ),
+    )
+    .on(format!("services/{name}"))
+    .try_this(format!("ask {} to end it, or choose another Service", living.who))
+}
+
+/// A pod of the Service that the interceptor can borrow its image from.
+pub(crate) async fn host(cluster: &Cluster, service: &str, plan: &Plan, deadline: Deadline) -> Result<Host> {
+    let selector: Vec<String> =
+        plan.original.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let selector = selector.join(",");
+    let pods: Vec<Pod> = cluster.list(&selector, deadline).await?;
+    pods.iter().find_map(Host::of).ok_or_else(|| {
+        let why = if pods.is_empty() { "there is none" } else { "none of them runs in a network of its own" };
+        Error::new(
+            ErrorCode::Unsupported,
+            format!("services/{service} has no pod whose image the agent could run on: of {selector} {why}"),
+        )
+        .on(format!("services/{service}"))
+        .try_this("wait until a pod of it runs, or name an image of the agent in the settings")
+    })
+}
+
+/// Takes the Service, whatever was changed meanwhile, unless somebody else has taken it.
+pub(crate) async fn take(
+    cluster: &Cluster,
+    plan: &Plan,
+    note: &Note,
+    lease: &str,
+    dead: Option<&Note>,
+    deadline: Deadline,
+) -> Result<()> {
+    let attempt = || async {
+        let live: Service = cluster.get(&plan.service, deadline).await?;
+        let found = Note::of(&live)?;
+        if found.is_some_and(|found| !found.is_held_by(lease) && Some(&found) != dead) {
+            dead_note(cluster, &live, deadline).await?;
+            return Err(Error::new(
+                ErrorCode::Held,
+                format!("services/{} was taken by somebody else just now", plan.service),
+            )
+            .on(format!("services/{}", plan.service))
+            .try_this("try again"));
+        }
+        if live.metadata.uid.as_ref() != Some(&plan.uid) {
+            return Err(Error::new(ErrorCode::Lost, format!("services/{} is another one now", plan.service))
+                .on(format!("services/{}", plan.service)));
+        }
+        let patch = api::patch(plan.take(&live, note)?)?;
+        cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
+    };
+    cluster.on_conflict_again(attempt).await
+}
+
+/// Puts the Service back as far as it is ours. A Service that is gone, is another one or is somebody
+/// else's is left alone.
+pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
+    let attempt = || async {
+        let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(()) };
+        if matches!(plan.look(&live, lease), Look::Replaced | Look::Taken(_)) {
+            return Ok(());
+        }
+        let operations = plan.restore(&live);
+        let changes =
+            operations.as_array().map_or(0, |all| all.iter().filter(|one| one["op"] != "test").count());
+        if changes == 0 {
+            return Ok(());
+        }
+        let patch = api::patch(operations)?;
+        cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
+    };
+    cluster.on_conflict_again(attempt).await.map_err(|error| {
+        Error::new(ErrorCode::NotRestored, format!("services/{} could not be put back: {error}", plan.service))
+            .on(format!("services/{}", plan.service))
+            .try_this(format!(
+                "its annotation {} holds the selector and target ports it had; the interceptor passes its traffic to the original pods meanwhile",
+                names::EXCHANGE
+            ))
+            .because(error)
+    })
+}

@@ -1,0 +1,250 @@
+//! The start of an exchange. Nothing of the user's is changed before everything else stands; what was
+//! begun is undone when a step fails or the caller gives up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kubetether_link::Link;
+
+use super::guard::Guard;
+use super::interceptor::Interceptor;
+use super::note::Note;
+use super::plan::Plan;
+use super::{Exchange, ExchangedPort, prove, service};
+use crate::cluster::agent_pod::Host;
+use crate::cluster::pod_wait::{self, AgentPod, Controller};
+use crate::cluster::{agent_link, calls, names};
+use crate::life::Life;
+use crate::session::{Reservation, Shared};
+use crate::stats::Counters;
+use crate::target::{Target, TargetKind};
+use crate::to::To;
+use crate::{Deadline, Error, ErrorCode, HandleState, Result};
+
+const STEPS: u32 = 6;
+/// An undone start is granted this much, whatever its own deadline was.
+const UNDO: Duration = Duration::from_secs(20);
+
+/// An interceptor that is up, with the way to it: in force, or kept for the next exchange of its Service.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) interceptor: Interceptor,
+    pub(crate) pod: AgentPod,
+    pub(crate) link: Link,
+    /// What it was made for: it serves only a Service that still looks like this.
+    made_for: Plan,
+}
+
+/// Starts an exchange; on success a task of the session watches over it.
+pub(crate) async fn start(
+    shared: &Arc<Shared>,
+    life: &Arc<Life>,
+    target: &Target,
+    to: &To,
+    deadline: Deadline,
+) -> Result<Exchange> {
+    if target.kind() != TargetKind::Service {
+        return Err(Error::new(
+            ErrorCode::Unsupported,
+            format!("{target} cannot be exchanged: this version exchanges Services"),
+        )
+        .on(target.to_string())
+        .try_this("name the Service that leads to it"));
+    }
+    let reservation = shared.reserve(target.name())?;
+    let mut start = Start { shared, life, deadline, plan: None, kept: None, unfinished: None, taken: false };
+    match start.run(target.name(), to, reservation).await {
+        Ok(exchange) => Ok(exchange),
+        Err(error) => {
+            start.undo().await;
+            Err(error)
+        }
+    }
+}
+
+struct Start<'a> {
+    shared: &'a Arc<Shared>,
+    life: &'a Arc<Life>,
+    deadline: Deadline,
+    plan: Option<Plan>,
+    /// What stands.
+    kept: Option<Kept>,
+    /// What was begun.
+    unfinished: Option<Interceptor>,
+    /// Whether the Service may have been changed.
+    taken: bool,
+}
+
+impl Start<'_> {
+    async fn run(&mut self, name: &str, to: &To, reservation: Reservation) -> Result<Exchange> {
+        let (cluster, deadline) = (&self.shared.cluster, self.deadline);
+        self.life.progress(1, STEPS, format!("reading services/{name}"));
+        let found: Service = cluster.get(name, deadline).await?;
+        let dead = service::dead_note(cluster, &found, deadline).await?;
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        let value = names::selector_value(&uid, &self.shared.id);
+        let plan = Plan::new(&found, value, to, dead.as_ref())?;
+        self.plan = Some(plan.clone());
+
+        self.life.progress(2, STEPS, "starting the interceptor");
+        let counters = Counters::default();
+        self.stand(&found, &plan).await?;
+        let Some(kept) = &self.kept else { return Err(Error::new(ErrorCode::Internal, "no interceptor")) };
+        let (link, pod, interceptor) = (kept.link.clone(), kept.pod.clone(), kept.interceptor.name.clone());
+
+        self.life.progress(3, STEPS, "reaching the original pods through it");
+        let ready = pod_ready(self.shared, &pod, deadline);
+        let originals = prove::originals_answer(&link, &plan, deadline);
+        self.or_cancelled(async { tokio::try_join!(ready, originals) }).await?;
+
+        self.life.progress(4, STEPS, format!("taking services/{name}"));
+        calls::arm(&link, plan.exposed(), &self.shared.who, deadline).await?;
+        let lease = names::lease(&self.shared.id);
+        let note = Note::exchange(plan.original.clone(), lease.clone(), plan.exposed(), interceptor);
+        let guard =
+            Guard::new(self.shared.clone(), self.life.clone(), plan.clone(), counters.clone(), reservation);
+        // From here on callers may come: somebody must be there for them.
+        guard.serve(&link);
+        self.taken = true;
+        service::take(cluster, &plan, &note, &lease, dead.as_ref(), deadline).await?;
+
+        self.life.progress(5, STEPS, "proving that its traffic arrives here");
+        self.or_cancelled(prove::traffic_arrives(&link, &plan, deadline)).await?;
+
+        self.life.progress(6, STEPS, "done");
+        self.life.notice("connections that were open before stay with the original pods until they end");
+        let ports = plan
+            .ports
+            .iter()
+            .filter_map(|port| Some(ExchangedPort { service_port: port.number, local: port.local.clone()? }));
+        let exchange = Exchange {
+            life: self.life.clone(),
+            service: plan.service.clone(),
+            ports: ports.collect(),
+            passed: plan.ports.iter().filter(|port| port.local.is_none()).map(|port| port.number).collect(),
+            counters,
+        };
+        let Some(kept) = self.kept.take() else {
+            return Err(Error::new(ErrorCode::Internal, "no interceptor"));
+        };
+        self.life.set(HandleState::Active);
+        self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
+        Ok(exchange)
+    }
+
+    /// An interceptor for this Service with a link to it: one that was kept, or a new one.
+    async fn stand(&mut self, found: &Service, plan: &Plan) -> Result<()> {
+        if let Some(kept) = self.shared.take_kept(&plan.uid) {
+            if kept.fits(plan) {
+                self.kept = Some(kept);
+                return Ok(());
+            }
+            self.unfinished = Some(kept.interceptor);
+            self.undo_interceptor().await;
+        }
+        let (cluster, deadline) = (&self.shared.cluster, self.deadline);
+        let agent = self.shared.agent()?;
+        let host: Host = self.or_cancelled(service::host(cluster, &plan.service, plan, deadline)).await?;
+        let name = names::interceptor(&plan.service, &plan.uid, &self.shared.id);
+        let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
+        interceptor.create(cluster, agent, &host, found, plan, deadline).await?;
+        let controller = Controller { kind: "ReplicaSet", instance: &name };
+        let pod = self.or_cancelled(pod_wait::running(cluster, controller, None, deadline)).await?;
+        let link = agent_link::connect(
+            cluster,
+            &pod,
+            &self.shared.config,
+            &self.shared.who,
+            &self.shared.tasks,
+            deadline,
+        );
+        let link = self.or_cancelled(link).await?;
+        let Some(interceptor) = self.unfinished.take() else {
+            return Err(Error::new(ErrorCode::Internal, "no interceptor"));
+        };
+        self.kept = Some(Kept { interceptor, pod, link, made_for: plan.clone() });
+        Ok(())
+    }
+
+    /// Waits for something that changes nothing, unless the caller gives up or the time is over.
+    async fn or_cancelled<T>(&self, wait: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = wait => done,
+            _ = self.life.end_wanted() => Err(Error::closed("the exchange's start was cancelled; it")),
+            () = tokio::time::sleep_until(self.deadline.instant() + Duration::from_millis(500)) => {
+                Err(Error::deadline("the start of the exchange"))
+            }
+        }
+    }
+
+    /// Puts back and takes away what was begun; an interceptor that stands is kept for a next try.
+    async fn undo(&mut self) {
+        let deadline = Deadline::after(UNDO);
+        let cluster = &self.shared.cluster;
+        if let (true, Some(plan)) = (self.taken, &self.plan)
+            && let Err(error) =
+                service::restore(cluster, plan, &names::lease(&self.shared.id), deadline).await
+        {
+            tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
+            self.life.notice(error.report());
+        }
+        if let Some(kept) = self.kept.take() {
+            if self.taken {
+                kept.interceptor.needed_for(self.shared.config.linger);
+            }
+            // Unarmed it passes everything through.
+            let _ = calls::disarm(&kept.link, deadline).await;
+            self.shared.keep(kept);
+        }
+        self.undo_interceptor().await;
+    }
+
+    async fn undo_interceptor(&mut self) {
+        let Some(interceptor) = self.unfinished.take() else { return };
+        let Ok(agent) = self.shared.agent() else { return };
+        if let Err(error) = interceptor.remove(&self.shared.cluster, agent, Deadline::after(UNDO)).await {
+            tracing::warn!(error = error.report(), "an interceptor that could not be started is left behind");
+            self.life.notice(error.report());
+        }
+    }
+}
+
+impl Kept {
+    /// Whether it can serve the Service as it is planned now.
+    fn fits(&self, plan: &Plan) -> bool {
+        let ports = |plan: &Plan| -> Vec<_> {
+            plan.ports.iter().map(|port| (port.number, port.protocol.as_str(), port.listen)).collect()
+        };
+        let living = self.link.close_reason().is_none() && *self.link.carriers().borrow() > 0;
+        living && ports(&self.made_for) == ports(plan) && self.made_for.original == plan.original
+    }
+
+    pub(crate) fn service_uid(&self) -> &str {
+        &self.made_for.uid
+    }
+}
+
+/// Waits until the pod counts as ready, so that the Service has an endpoint the moment it is taken.
+pub(crate) async fn pod_ready(shared: &Shared, pod: &AgentPod, deadline: Deadline) -> Result<()> {
+    let ready = |pod: Option<&Pod>| {
+        let status = pod.and_then(|pod| pod.status.as_ref());
+        let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
+    };
+    let waiting = kube::runtime::wait::await_condition(shared.cluster.api::<Pod>(), &pod.name, ready);
+    match tokio::time::timeout_at(deadline.instant(), waiting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let message = format!("pods/{}: cannot see whether it is ready", pod.name);
+            Err(Error::new(ErrorCode::Cluster, message).on(format!("pods/{}", pod.name)).because(error))
+        }
+        Err(_) => Err(Error::deadline(format_args!("waiting until pods/{} is ready", pod.name))),
+    }
+}
+
+/// The locals of a plan by the Service's port.
+pub(crate) fn locals(plan: &Plan) -> HashMap<u16, crate::to::Local> {
+    plan.ports.iter().filter_map(|port| Some((port.number, port.local.clone()?))).collect()
+}

@@ -1,0 +1,306 @@
+//! Forward: a local port that leads to a place in the cluster.
+
+mod resolve;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubetether_link::{Link, Open, OpenError, RefusalCode, Stream, relay};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::resolve::Resolver;
+use crate::life::Life;
+use crate::session::Shared;
+use crate::stats::{Counted, Counters, Stats};
+use crate::{Deadline, Destination, Error, ErrorCode, HandleId, HandleState, Result};
+
+/// A destination that has not accepted by then will not.
+const DIAL: Duration = Duration::from_secs(10);
+/// A gateway that is not there by then is given up for this connection.
+const GATEWAY: Duration = Duration::from_secs(20);
+/// Before another connection is accepted when descriptors have run out.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Settings of one forward.
+#[derive(Clone, Debug)]
+pub struct ForwardOptions {
+    pub(crate) bind: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Default for ForwardOptions {
+    fn default() -> Self {
+        Self { bind: Ipv4Addr::LOCALHOST.into(), port: 0, deadline: None }
+    }
+}
+
+impl ForwardOptions {
+    /// The settings that suit most users.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The local address. Default: `127.0.0.1`. Anything that is not a loopback address opens the
+    /// cluster's port to this machine's network.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.bind = address;
+        self
+    }
+
+    /// The local port. Default: 0, a free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// How long the start may take. Default: the session's
+    /// [`start_deadline`](crate::Config::start_deadline).
+    #[must_use]
+    pub fn deadline(mut self, duration: Duration) -> Self {
+        self.deadline = Some(duration);
+        self
+    }
+}
+
+/// A forward that is up. Dropping it ends it; [`close`](Self::close) waits for that.
+///
+/// A connection is accepted here before its destination is dialled in the cluster; when that refuses,
+/// the connection is reset.
+#[derive(Debug)]
+pub struct Forward {
+    life: Arc<Life>,
+    address: SocketAddr,
+    destination: Destination,
+    counters: Counters,
+}
+
+impl Forward {
+    /// Tells the handles of a session apart.
+    #[must_use]
+    pub fn id(&self) -> HandleId {
+        self.life.id()
+    }
+
+    /// The local address and port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> HandleState {
+        self.life.state()
+    }
+
+    /// Where it stands, now and from now on.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<HandleState> {
+        self.life.states()
+    }
+
+    /// What has gone through it so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    /// Closes the local port and cuts the connections through it. Idempotent. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Deadline`](crate::ErrorCode::Deadline).
+    pub async fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
+        self.life.close(deadline.into()).await
+    }
+
+    /// Waits until it is over, as asked or not. Cancel-safe.
+    pub async fn closed(&self) -> HandleState {
+        self.life.over().await
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.life.ask_to_end(Deadline::secs(5));
+    }
+}
+
+/// Opens the port after the destination has been dialled once.
+pub(crate) async fn start(
+    shared: &Arc<Shared>,
+    life: &Arc<Life>,
+    destination: Destination,
+    options: ForwardOptions,
+    deadline: Deadline,
+) -> Result<Forward> {
+    let begin = async {
+        let wanted = SocketAddr::new(options.bind, options.port);
+        life.progress(1, 3, format!("opening a local port for {destination}"));
+        let listener = TcpListener::bind(wanted).await.map_err(|error| {
+            Error::new(ErrorCode::LocalAddress, format!("{wanted} cannot be opened on this machine: {error}"))
+                .on(wanted.to_string())
+                .try_this("name another port, or none for a free one")
+                .because(error)
+        })?;
+        let address = listener.local_addr().map_err(|error| {
+            Error::new(ErrorCode::LocalAddress, "the local port has no address").because(error)
+        })?;
+        life.progress(2, 3, "reaching the gateway");
+        let route = Arc::new(Route {
+            shared: shared.clone(),
+            life: life.clone(),
+            resolver: Resolver::new(destination.clone()),
+            counters: Counters::default(),
+            ending: CancellationToken::new(),
+        });
+        shared.gateway.link(shared, deadline).await?;
+        life.progress(3, 3, format!("dialling {destination}"));
+        // Dropped at once: only whether it opens counts.
+        drop(route.dial(deadline).await?);
+        Ok::<_, Error>((listener, address, route))
+    };
+    let (listener, address, route) = tokio::select! {
+        begun = begin => begun?,
+        _ = life.end_wanted() => return Err(Error::closed("the forward's start was cancelled; it")),
+        () = tokio::time::sleep_until(deadline.instant()) => return Err(Error::deadline("the start of the forward")),
+    };
+    life.set(HandleState::Active);
+    let counters = route.counters.clone();
+    shared.tasks.spawn("forward", serve(listener, route));
+    Ok(Forward { life: life.clone(), address, destination, counters })
+}
+
+/// The way from a local connection to the destination.
+struct Route {
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+    resolver: Resolver,
+    counters: Counters,
+    /// Ends the connections that are open.
+    ending: CancellationToken,
+}
+
+async fn serve(listener: TcpListener, route: Arc<Route>) {
+    loop {
+        tokio::select! {
+            _ = route.life.end_wanted() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    let counted = route.counters.connection();
+                    let task = route.clone().connection(socket, counted);
+                    route.shared.tasks.spawn("forwarded connection", task);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a local connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    route.ending.cancel();
+    route.life.end(HandleState::Closed, Ok(()));
+}
+
+impl Route {
+    async fn connection(self: Arc<Self>, socket: TcpStream, counted: Counted) {
+        let through = async {
+            match self.dial(Deadline::after(GATEWAY)).await {
+                Ok(stream) => {
+                    let _ = socket.set_nodelay(true);
+                    let flow = relay(stream, socket).await;
+                    counted.flow(&flow);
+                    tracing::debug!(sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
+                }
+                Err(error) => {
+                    tracing::debug!(error = error.report(), "a forwarded connection was refused");
+                    counted.refused();
+                    // The caller shall see a reset, not an orderly end.
+                    let _ = socket.set_zero_linger();
+                }
+            }
+        };
+        tokio::select! {
+            () = through => {}
+            () = self.ending.cancelled() => {}
+        }
+    }
+
+    /// A stream whose far end has dialled the destination.
+    async fn dial(&self, deadline: Deadline) -> Result<Stream> {
+        let link = match self.shared.gateway.link(&self.shared, deadline).await {
+            Ok(link) => {
+                if matches!(self.life.state(), HandleState::PassThrough(_)) {
+                    self.life.set(HandleState::Active);
+                }
+                link
+            }
+            Err(error) => {
+                if self.life.state() == HandleState::Active {
+                    self.life.set(HandleState::PassThrough(error.to_string()));
+                }
+                return Err(error);
+            }
+        };
+        let (place, fresh) = self.resolver.place(&self.shared.cluster, false, deadline).await?;
+        match self.open(&link, place, deadline).await {
+            // The pod may have been replaced since it was looked up.
+            Err(error) if !fresh && matches!(error.code(), ErrorCode::Refused | ErrorCode::Deadline) => {
+                let (place, _) = self.resolver.place(&self.shared.cluster, true, deadline).await?;
+                self.open(&link, place, deadline).await
+            }
+            other => other,
+        }
+    }
+
+    async fn open(&self, link: &Link, (host, port): (String, u16), deadline: Deadline) -> Result<Stream> {
+        let limit = deadline.left().min(DIAL);
+        let open = Open::Dial { host: host.clone(), port, deadline: limit };
+        match tokio::time::timeout(limit + Duration::from_secs(1), link.open(open)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(refused(self.resolver.destination(), &host, error)),
+            Err(_) => Err(Error::deadline(format_args!(
+                "dialling {} from the cluster",
+                self.resolver.destination()
+            ))),
+        }
+    }
+}
+
+fn refused(destination: &Destination, host: &str, error: OpenError) -> Error {
+    let code = match &error {
+        OpenError::Refused(refusal) => match refusal.code {
+            RefusalCode::NameNotFound => ErrorCode::NameNotFound,
+            RefusalCode::TimedOut => ErrorCode::Deadline,
+            RefusalCode::Refused | RefusalCode::Unreachable => ErrorCode::Refused,
+            _ => ErrorCode::AgentUnreachable,
+        },
+        _ => ErrorCode::AgentUnreachable,
+    };
+    let hint = match code {
+        ErrorCode::NameNotFound => {
+            "look at the name: SERVICE, SERVICE.NAMESPACE or a full name, as a pod of the namespace would use it"
+        }
+        ErrorCode::Refused => "see that its pods are ready and listen on that port",
+        _ => "try again",
+    };
+    let seen_from =
+        if destination.to_string().starts_with(host) { String::new() } else { format!(" ({host})") };
+    Error::new(code, format!("{destination}{seen_from}, dialled from the cluster: {error}"))
+        .on(destination.to_string())
+        .try_this(hint)
+        .because(error)
+}

@@ -1,0 +1,176 @@
+//! The gateway: the agent that dials out into the cluster, shared by the sessions of a namespace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PropagationPolicy;
+use kubetether_link::Link;
+use tokio::sync::Mutex;
+
+use crate::cluster::agent_file::Agent;
+use crate::cluster::agent_pod::{self, Host};
+use crate::cluster::api::{is_already_there, owner_reference};
+use crate::cluster::pod_wait::{self, Controller};
+use crate::cluster::{Cluster, agent_config_map, agent_link, calls, gone, names};
+use crate::session::Shared;
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// A gateway without a client ends after this long.
+const IDLE: Duration = Duration::from_secs(30);
+/// Kubernetes takes a finished gateway's Job away after this long.
+const FINISHED: i32 = 5;
+
+/// The session's gateway, once something needed one.
+#[derive(Debug, Default)]
+pub(crate) struct GatewaySlot(Mutex<Option<Gateway>>);
+
+#[derive(Clone, Debug)]
+struct Gateway {
+    name: String,
+    link: Link,
+    /// The Job's, which the agent's ConfigMap knows as an owner.
+    uid: String,
+}
+
+impl GatewaySlot {
+    /// The link to a gateway that is up: the session's, or another one if that is gone.
+    pub(crate) async fn link(&self, shared: &Shared, deadline: Deadline) -> Result<Link> {
+        let mut slot = tokio::time::timeout_at(deadline.instant(), self.0.lock())
+            .await
+            .map_err(|_| Error::deadline("waiting for the gateway"))?;
+        if let Some(gateway) = slot.as_ref().filter(|gateway| gateway.link.close_reason().is_none()) {
+            return Ok(gateway.link.clone());
+        }
+        let gateway = attach(shared, deadline).await?;
+        let link = gateway.link.clone();
+        *slot = Some(gateway);
+        Ok(link)
+    }
+
+    /// Takes the gateway away unless other sessions use it.
+    pub(crate) async fn release(&self, shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
+        let Some(gateway) = self.0.lock().await.take() else { return Ok(()) };
+        match calls::drain(&gateway.link, deadline).await {
+            Ok(true) => {}
+            // Others use it, and the last of them takes it away.
+            Ok(false) => {
+                gateway.link.close(kubetether_link::GoodbyeCode::Closed, "the session ended");
+                return Ok(());
+            }
+            // One that cannot be asked is without clients soon, and ends by itself.
+            Err(error) => {
+                tracing::debug!(error = error.report(), "the gateway was not drained");
+                return Ok(());
+            }
+        }
+        let cluster = &shared.cluster;
+        cluster.delete::<Job>(&gateway.name, None, PropagationPolicy::Foreground, deadline).await?;
+        agent_config_map::disown(cluster, shared.agent()?, &gateway.uid, deadline).await?;
+        gone::wait::<Job>(cluster, &gateway.name, deadline).await
+    }
+}
+
+/// Finds or makes the namespace's gateway for this agent, and links to it.
+async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
+    let agent = shared.agent()?;
+    let (cluster, name) = (&shared.cluster, names::gateway(agent.hash()));
+    loop {
+        let job = find_or_create(cluster, agent, &name, deadline).await?;
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        let controller = Controller { kind: "Job", instance: &name };
+        let pod = pod_wait::running(cluster, controller, None, deadline).await?;
+        let linked =
+            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await;
+        match linked {
+            Ok(link) => return Ok(Gateway { name, link, uid }),
+            // Its last session is taking it away right now, or its pod has just gone.
+            Err(error) if agent_link::is_leaving(&error) => {
+                gone::wait::<Job>(cluster, &name, deadline).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: Deadline) -> Result<Job> {
+    loop {
+        match cluster.find::<Job>(name, deadline).await? {
+            Some(job) if is_over(&job) => {
+                cluster.delete::<Job>(name, None, PropagationPolicy::Foreground, deadline).await?;
+                gone::wait::<Job>(cluster, name, deadline).await?;
+            }
+            Some(job) => return Ok(job),
+            None => {}
+        }
+        let ((), host) = tokio::try_join!(
+            agent_config_map::ensure(cluster, agent, deadline),
+            host(cluster, agent, deadline)
+        )?;
+        match cluster.create(&job(name, agent, &host), deadline).await {
+            Ok(job) => {
+                agent_config_map::own(cluster, agent, owner_reference(&job), deadline).await?;
+                return Ok(job);
+            }
+            // Another session was quicker: its gateway will do.
+            Err(error) if is_already_there(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A pod of the namespace whose image the gateway can run on.
+async fn host(cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<Host> {
+    let theirs = format!("{}!={}", names::MANAGED_BY, names::KUBETETHER);
+    let pods: Vec<Pod> = cluster.list(&theirs, deadline).await?;
+    if let Some(host) = pods.iter().find_map(Host::of) {
+        return Ok(host);
+    }
+    match agent {
+        Agent::Image { image, .. } => Ok(Host::of_image(image)),
+        Agent::Carried { .. } => Err(Error::new(
+            ErrorCode::Unsupported,
+            format!(
+                "namespace {} has no running pod whose image the gateway could run on",
+                cluster.namespace()
+            ),
+        )
+        .try_this("start a workload there, or name an image of the agent in the settings")),
+    }
+}
+
+fn is_over(job: &Job) -> bool {
+    let finished = job.status.as_ref().is_some_and(|status| {
+        let conditions = status.conditions.as_deref().unwrap_or_default();
+        conditions.iter().any(|one| {
+            one.status == "True"
+                && matches!(
+                    one.type_.as_str(),
+                    "Complete" | "Failed" | "SuccessCriteriaMet" | "FailureTarget"
+                )
+        })
+    });
+    finished || job.metadata.deletion_timestamp.is_some()
+}
+
+fn job(name: &str, agent: &Agent, host: &Host) -> Job {
+    let labels = names::labels(names::ROLE_GATEWAY, name);
+    let variables =
+        [("KUBETETHER_ROLE", "gateway".to_owned()), ("KUBETETHER_IDLE", format!("{}s", IDLE.as_secs()))];
+    let mut template = agent_pod::template(agent, host, labels.clone(), &variables);
+    if let Some(spec) = &mut template.spec {
+        spec.restart_policy = Some("Never".into());
+    }
+    Job {
+        metadata: ObjectMeta { name: Some(name.into()), labels: Some(labels), ..Default::default() },
+        spec: Some(JobSpec {
+            backoff_limit: Some(2),
+            ttl_seconds_after_finished: Some(FINISHED),
+            template,
+            ..Default::default()
+        }),
+        status: None,
+    }
+}

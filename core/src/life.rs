@@ -1,0 +1,86 @@
+//! The life of a handle: its state for everybody to see, a wish to end it, and how it ended.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::ending::Ending;
+use crate::event::Hub;
+use crate::{Deadline, HandleId, HandleState, Result};
+
+/// Shared by a handle, the task that does its work, and its session.
+#[derive(Debug)]
+pub(crate) struct Life {
+    id: HandleId,
+    what: String,
+    hub: Arc<Hub>,
+    state: watch::Sender<HandleState>,
+    ending: Ending,
+}
+
+impl Life {
+    pub(crate) fn new(hub: &Arc<Hub>, mode: &'static str, target: &str) -> Arc<Self> {
+        Arc::new(Self {
+            id: hub.new_handle(mode, target),
+            what: format!("{mode} of {target}"),
+            hub: hub.clone(),
+            state: watch::Sender::new(HandleState::Starting),
+            ending: Ending::new(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> HandleId {
+        self.id
+    }
+
+    pub(crate) fn state(&self) -> HandleState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn states(&self) -> watch::Receiver<HandleState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn set(&self, state: HandleState) {
+        self.hub.handle(self.id, state.clone());
+        self.state.send_replace(state);
+    }
+
+    pub(crate) fn progress(&self, step: u32, of: u32, what: impl Into<String>) {
+        self.hub.progress(Some(self.id), step, of, what);
+    }
+
+    pub(crate) fn notice(&self, text: impl Into<String>) {
+        self.hub.notice(Some(self.id), text);
+    }
+
+    /// Asks for the end without waiting.
+    pub(crate) fn ask_to_end(&self, deadline: Deadline) {
+        self.ending.ask(deadline);
+    }
+
+    /// Waits until the end is asked for. Cancel-safe.
+    pub(crate) async fn end_wanted(&self) -> Deadline {
+        self.ending.asked().await
+    }
+
+    /// The last word: the state, and what those get who wait for the end.
+    pub(crate) fn end(&self, state: HandleState, outcome: Result<()>) {
+        self.set(state);
+        self.ending.done(outcome);
+    }
+
+    /// Asks for the end and waits for it. Cancel-safe.
+    pub(crate) async fn close(&self, deadline: Deadline) -> Result<()> {
+        self.ending.wait(&self.what, deadline).await
+    }
+
+    /// Waits until the handle is over, for whatever reason.
+    pub(crate) async fn over(&self) -> HandleState {
+        let mut state = self.state.subscribe();
+        match state.wait_for(HandleState::is_over).await {
+            Ok(state) => state.clone(),
+            Err(_) => HandleState::Closed,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The session: one developer's attachment to one cluster and namespace.
+
+mod keeper;
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(crate) use self::shared::{Reservation, Shared};
+use crate::event::Events;
+use crate::exchange::{self, Exchange, ExchangeOptions};
+use crate::forward::{self, Forward, ForwardOptions};
+use crate::life::Life;
+use crate::{Config, Deadline, Destination, Error, Result, SessionState, Target, To};
+
+/// One developer's attachment to one cluster and namespace; a cheap handle.
+///
+/// A call that returns means: usable. Every start can be cancelled by dropping its future, and leaves
+/// nothing then. When the last handle is dropped everything is closed in the background, as far as
+/// the runtime lives on; [`close`](Self::close) waits for it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    /// Dropped with the last handle.
+    _last: Arc<LastHandle>,
+}
+
+#[derive(Debug)]
+struct LastHandle(Arc<Shared>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.ending.ask(Deadline::after(AFTER_DROP));
+    }
+}
+
+/// A dropped session is closed within this time.
+const AFTER_DROP: Duration = Duration::from_secs(60);
+
+impl Session {
+    /// Reaches the cluster and announces the session there (a Lease). Must be called within a tokio
+    /// runtime, on which the session's tasks run from then on.
+    ///
+    /// Cancel-safe: a cancelled start leaves nothing but, at worst, a Lease that expires.
+    ///
+    /// # Errors
+    /// [`Kubeconfig`](crate::ErrorCode::Kubeconfig) and [`NoSuchContext`](crate::ErrorCode::NoSuchContext)
+    /// before the cluster is asked; then [`Unreachable`](crate::ErrorCode::Unreachable),
+    /// [`Unauthorized`](crate::ErrorCode::Unauthorized), [`Forbidden`](crate::ErrorCode::Forbidden),
+    /// [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) or [`Deadline`](crate::ErrorCode::Deadline).
+    pub async fn start(config: Config) -> Result<Self> {
+        let deadline = Deadline::after(config.start_deadline);
+        let start = Shared::start(config, deadline);
+        let shared = tokio::time::timeout_at(deadline.instant(), start)
+            .await
+            .map_err(|_| Error::deadline("the start of the session"))??;
+        let shared = Arc::new(shared);
+        keeper::spawn(&shared);
+        Ok(Self { _last: Arc::new(LastHandle(shared.clone())), shared })
+    }
+
+    /// Exchanges a Service: all its traffic comes here from when this returns.
+    ///
+    /// # Errors
+    /// See [`exchange_with`](Self::exchange_with).
+    pub async fn exchange<T>(&self, target: T, to: To) -> Result<Exchange>
+    where
+        T: TryInto<Target>,
+        Error: From<T::Error>,
+    {
+        self.exchange_with(target, to, ExchangeOptions::new()).await
+    }
+
+    /// [`exchange`](Self::exchange) with settings. Cancel-safe: a cancelled start is undone in the
+    /// background.
+    ///
+    /// # Errors
+    /// [`NoSuchTarget`](crate::ErrorCode::NoSuchTarget), [`NoSuchPort`](crate::ErrorCode::NoSuchPort),
+    /// [`Unsupported`](crate::ErrorCode::Unsupported), [`Held`](crate::ErrorCode::Held),
+    /// [`Forbidden`](crate::ErrorCode::Forbidden), [`AgentMissing`](crate::ErrorCode::AgentMissing),
+    /// [`AgentStart`](crate::ErrorCode::AgentStart), [`PassThrough`](crate::ErrorCode::PassThrough) while
+    /// nothing has been changed; [`NotProven`](crate::ErrorCode::NotProven) and
+    /// [`Deadline`](crate::ErrorCode::Deadline) after everything was put back.
+    pub async fn exchange_with<T>(&self, target: T, to: To, options: ExchangeOptions) -> Result<Exchange>
+    where
+        T: TryInto<Target>,
+        Error: From<T::Error>,
+    {
+        let target: Target = target.try_into()?;
+        let deadline = self.start_deadline(options.deadline);
+        let name = target.to_string();
+        let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
+            exchange::start(&shared, &life, &target, &to, deadline).await
+        };
+        self.shared.begin("exchange", name, work).await
+    }
+
+    /// Opens a local port that leads to a place in the cluster.
+    ///
+    /// # Errors
+    /// See [`forward_with`](Self::forward_with).
+    pub async fn forward<D>(&self, destination: D) -> Result<Forward>
+    where
+        D: TryInto<Destination>,
+        Error: From<D::Error>,
+    {
+        self.forward_with(destination, ForwardOptions::new()).await
+    }
+
+    /// [`forward`](Self::forward) with settings. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LocalAddress`](crate::ErrorCode::LocalAddress), [`Refused`](crate::ErrorCode::Refused),
+    /// [`NameNotFound`](crate::ErrorCode::NameNotFound), [`NoSuchTarget`](crate::ErrorCode::NoSuchTarget),
+    /// [`AgentMissing`](crate::ErrorCode::AgentMissing), [`AgentStart`](crate::ErrorCode::AgentStart),
+    /// [`Forbidden`](crate::ErrorCode::Forbidden), [`Deadline`](crate::ErrorCode::Deadline).
+    pub async fn forward_with<D>(&self, destination: D, options: ForwardOptions) -> Result<Forward>
+    where
+        D: TryInto<Destination>,
+        Error: From<D::Error>,
+    {
+        let destination: Destination = destination.try_into()?;
+        let deadline = self.start_deadline(options.deadline);
+        let name = destination.to_string();
+        let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
+            forward::start(&shared, &life, destination, options, deadline).await
+        };
+        self.shared.begin("forward", name, work).await
+    }
+
+    /// A subscription of its own to what happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.hub.subscribe()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.shared.state.borrow().clone()
+    }
+
+    /// Where it stands, now and from now on.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<SessionState> {
+        self.shared.state.subscribe()
+    }
+
+    /// The session's random name; its Lease is `kubetether-<id>`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.shared.cluster.namespace()
+    }
+
+    /// The kubeconfig's context; `None` inside a cluster.
+    #[must_use]
+    pub fn context(&self) -> Option<&str> {
+        self.shared.context.as_deref()
+    }
+
+    /// Closes all handles in reverse order of their start, and returns when no object of this session
+    /// is left in the cluster. Idempotent. Cancel-safe: it goes on in the background.
+    ///
+    /// # Errors
+    /// The first thing that could not be put back or taken away, after everything was tried.
+    pub async fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
+        self.shared.ending.wait("session", deadline.into()).await
+    }
+
+    /// Waits until it is over, as asked or not; returns the reason. Cancel-safe.
+    pub async fn closed(&self) -> String {
+        let mut state = self.states();
+        match state.wait_for(SessionState::is_over).await.as_deref() {
+            Ok(SessionState::Closed(reason)) => reason.clone(),
+            Ok(_) | Err(_) => String::new(),
+        }
+    }
+
+    fn start_deadline(&self, own: Option<Duration>) -> Deadline {
+        Deadline::after(own.unwrap_or(self.shared.config.start_deadline))
+    }
+}

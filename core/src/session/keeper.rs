@@ -1,0 +1,90 @@
+//! The session's own task: renews its Lease, and brings about its end.
+
+use std::sync::Arc;
+
+use crate::cluster::lease;
+use crate::session::Shared;
+use crate::{Deadline, ErrorCode, Result, SessionState};
+
+/// Starts the keeper. It outlives the session's other tasks, since it is the one that stops them, and
+/// ends with the session.
+pub(crate) fn spawn(shared: &Arc<Shared>) {
+    tokio::spawn(keep(shared.clone()));
+}
+
+async fn keep(shared: Arc<Shared>) {
+    let mut panicked = shared.tasks.panicked();
+    let mut renewal = tokio::time::interval(lease::RENEWAL);
+    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    renewal.reset();
+    let (deadline, reason) = loop {
+        tokio::select! {
+            deadline = shared.ending.asked() => break (deadline, "as asked".to_owned()),
+            Ok(()) = panicked.changed() => {
+                let task = panicked.borrow().unwrap_or_default();
+                break (Deadline::secs(30), format!("a fault of kubetether itself: its task `{task}` panicked"));
+            }
+            _ = renewal.tick() => renew(&shared).await,
+        }
+    };
+    shared.ending.ask(deadline);
+    shared.set_state(SessionState::Closing);
+    let outcome = close(&shared, deadline).await;
+    shared.tasks.stop();
+    shared.tasks.stopped().await;
+    let reason = match &outcome {
+        Ok(()) => reason,
+        Err(error) => format!("{reason}; {error}"),
+    };
+    shared.set_state(SessionState::Closed(reason));
+    shared.ending.done(outcome);
+}
+
+async fn renew(shared: &Shared) {
+    let deadline = Deadline::after(lease::RENEWAL);
+    let renewed = match lease::renew(&shared.cluster, &shared.id, deadline).await {
+        // Somebody took it for a dead session's, or cleaned up too much.
+        Err(error) if error.code() == ErrorCode::NoSuchTarget => {
+            lease::create(&shared.cluster, &shared.id, &shared.who, deadline).await
+        }
+        other => other,
+    };
+    match renewed {
+        Ok(()) => {
+            if matches!(*shared.state.borrow(), SessionState::Degraded(_)) {
+                shared.set_state(SessionState::Ready);
+            }
+        }
+        Err(error) => {
+            tracing::debug!(error = error.report(), "the session's Lease was not renewed");
+            shared.set_state(SessionState::Degraded(error.to_string()));
+        }
+    }
+}
+
+/// Closes everything, last things first; goes on after an error, and returns the first.
+async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
+    let mut first = Ok(());
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            tracing::debug!(error = error.report(), "closing a session");
+            first = std::mem::replace(&mut first, Ok(())).and(Err(error));
+        }
+    };
+    for life in shared.living().into_iter().rev() {
+        note(life.close(deadline).await);
+    }
+    let agent = shared.agent();
+    for kept in shared.take_all_kept() {
+        // Late callers are passed through until the nodes know.
+        kept.interceptor.no_longer_needed(deadline).await;
+        let _ = crate::cluster::calls::drain(&kept.link, deadline).await;
+        match &agent {
+            Ok(agent) => note(kept.interceptor.remove(&shared.cluster, agent, deadline).await),
+            Err(error) => note(Err(error.clone())),
+        }
+    }
+    note(shared.gateway.release(shared, deadline).await);
+    note(lease::delete(&shared.cluster, &shared.id, deadline).await);
+    first
+}

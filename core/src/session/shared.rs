@@ -1,0 +1,220 @@
+//! What all handles and tasks of a session share.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::cluster::agent_file::Agent;
+use crate::cluster::client::{self, LoadError, Options};
+use crate::cluster::{Cluster, lease};
+use crate::ending::Ending;
+use crate::event::Hub;
+use crate::exchange::Kept;
+use crate::gateway::GatewaySlot;
+use crate::life::Life;
+use crate::tasks::Tasks;
+use crate::{Config, Deadline, Error, ErrorCode, HandleState, Result, SessionState};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: String,
+    pub(crate) who: String,
+    pub(crate) config: Config,
+    pub(crate) cluster: Cluster,
+    pub(crate) context: Option<String>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) state: watch::Sender<SessionState>,
+    pub(crate) tasks: Tasks,
+    pub(crate) ending: Ending,
+    pub(crate) gateway: GatewaySlot,
+    agent: OnceLock<Agent>,
+    /// Handles that are not over, in the order of their start.
+    lives: Mutex<Vec<Arc<Life>>>,
+    /// Interceptors that no exchange uses at the moment, by the uid of their Service.
+    kept: Mutex<HashMap<String, Kept>>,
+    /// Services that an exchange of this session works on.
+    reserved: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The right of one exchange to work on a Service, until dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    service: String,
+    reserved: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        lock(&self.reserved).remove(&self.service);
+    }
+}
+
+impl Shared {
+    /// Reads the kubeconfig, reaches the cluster and announces the session.
+    pub(crate) async fn start(config: Config, deadline: Deadline) -> Result<Self> {
+        let options = Options {
+            kubeconfig: config.kubeconfig.as_deref(),
+            context: config.context.as_deref(),
+            namespace: config.namespace.as_deref(),
+        };
+        let loaded = client::connect(options).await.map_err(Error::from)?;
+        let server = loaded.server.to_string();
+        let cluster = Cluster::new(loaded.client, loaded.namespace, server);
+        let id = format!("{:08x}", rand::random::<u32>());
+        let who = config.who.clone().unwrap_or_else(who);
+        lease::create(&cluster, &id, &who, deadline).await?;
+        let hub = Arc::new(Hub::new());
+        hub.session(SessionState::Ready);
+        Ok(Self {
+            id,
+            who,
+            config,
+            cluster,
+            context: loaded.context,
+            hub,
+            state: watch::Sender::new(SessionState::Ready),
+            tasks: Tasks::new(),
+            ending: Ending::new(),
+            gateway: GatewaySlot::default(),
+            agent: OnceLock::new(),
+            lives: Mutex::default(),
+            kept: Mutex::default(),
+            reserved: Arc::default(),
+        })
+    }
+
+    /// The agent's program, read once.
+    pub(crate) fn agent(&self) -> Result<&Agent> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let agent = Agent::load(&self.config.agent)?;
+        Ok(self.agent.get_or_init(|| agent))
+    }
+
+    pub(crate) fn set_state(&self, state: SessionState) {
+        self.hub.session(state.clone());
+        self.state.send_replace(state);
+    }
+
+    /// Runs the start of a handle as a task of the session, so that it can undo what it began even
+    /// when the caller drops this future.
+    pub(crate) async fn begin<H, F>(
+        self: &Arc<Self>,
+        mode: &'static str,
+        target: String,
+        work: impl FnOnce(Arc<Self>, Arc<Life>) -> F,
+    ) -> Result<H>
+    where
+        H: Send + 'static,
+        F: Future<Output = Result<H>> + Send + 'static,
+    {
+        if self.ending.is_asked() {
+            return Err(Error::closed("the session"));
+        }
+        let life = Life::new(&self.hub, mode, &target);
+        self.lives().push(life.clone());
+        let (tell, told) = oneshot::channel();
+        let (shared, work) = (self.clone(), work(self.clone(), life.clone()));
+        let cancel = CancelOnDrop(Some(life.clone()));
+        self.tasks.spawn("start of a handle", async move {
+            let result = work.await;
+            if let Err(error) = &result {
+                life.end(HandleState::Lost(error.to_string()), Ok(()));
+            }
+            shared.forget_ended();
+            // A handle that nobody takes any more is dropped here, which ends it.
+            let _ = tell.send(result);
+        });
+        let result = told.await.unwrap_or_else(|_| Err(Error::closed("the session")));
+        cancel.done();
+        result
+    }
+
+    /// Handles that are not over, in the order of their start.
+    pub(crate) fn living(&self) -> Vec<Arc<Life>> {
+        self.forget_ended();
+        self.lives().clone()
+    }
+
+    fn forget_ended(&self) {
+        self.lives().retain(|life| !life.state().is_over());
+    }
+
+    fn lives(&self) -> MutexGuard<'_, Vec<Arc<Life>>> {
+        lock(&self.lives)
+    }
+
+    /// Keeps an interceptor for the next exchange of its Service.
+    pub(crate) fn keep(&self, kept: Kept) {
+        lock(&self.kept).insert(kept.service_uid().to_owned(), kept);
+    }
+
+    pub(crate) fn take_kept(&self, service_uid: &str) -> Option<Kept> {
+        lock(&self.kept).remove(service_uid)
+    }
+
+    pub(crate) fn take_all_kept(&self) -> Vec<Kept> {
+        lock(&self.kept).drain().map(|(_, kept)| kept).collect()
+    }
+
+    /// Makes sure that no two exchanges of this session work on one Service.
+    pub(crate) fn reserve(&self, service: &str) -> Result<Reservation> {
+        if !lock(&self.reserved).insert(service.to_owned()) {
+            return Err(Error::new(
+                ErrorCode::Held,
+                format!(
+                    "services/{service} is exchanged by this session already ({}, leases/kubetether-{})",
+                    self.who, self.id
+                ),
+            )
+            .on(format!("services/{service}"))
+            .try_this("close that exchange first"));
+        }
+        Ok(Reservation { service: service.to_owned(), reserved: self.reserved.clone() })
+    }
+}
+
+/// Ends a handle whose start is no longer waited for.
+struct CancelOnDrop(Option<Arc<Life>>);
+
+impl CancelOnDrop {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(life) = self.0.take() {
+            life.ask_to_end(Deadline::secs(30));
+        }
+    }
+}
+
+/// `user@host`, as far as this machine tells.
+fn who() -> String {
+    let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|text| text.trim().to_owned());
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host.as_deref().unwrap_or("somewhere"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        let code = match &error {
+            LoadError::NoSuchContext { .. } | LoadError::NoCurrentContext { .. } => ErrorCode::NoSuchContext,
+            _ => ErrorCode::Kubeconfig,
+        };
+        let message = error.to_string();
+        match std::error::Error::source(&error).map(ToString::to_string) {
+            Some(cause) => Self::new(code, message).because(cause),
+            None => Self::new(code, message),
+        }
+    }
+}
