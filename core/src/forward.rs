@@ -146,7 +146,7 @@ pub(crate) async fn start(
     options: ForwardOptions,
     deadline: Deadline,
 ) -> Result<Forward> {
-    let begin = async {
+    let begin = Box::pin(async {
         let wanted = SocketAddr::new(options.bind, options.port);
         life.progress(1, 3, format!("opening a local port for {destination}"));
         let listener = TcpListener::bind(wanted).await.map_err(|error| {
@@ -169,9 +169,9 @@ pub(crate) async fn start(
         shared.gateway.link(shared, deadline).await?;
         life.progress(3, 3, format!("dialling {destination}"));
         // Dropped at once: only whether it opens counts.
-        drop(route.dial(deadline).await?);
+        let _ = route.dial(deadline).await?;
         Ok::<_, Error>((listener, address, route))
-    };
+    });
     let (listener, address, route) = tokio::select! {
         begun = begin => begun?,
         _ = life.end_wanted() => return Err(Error::closed("the forward's start was cancelled; it")),

@@ -44,7 +44,8 @@ impl GatewaySlot {
         if let Some(gateway) = slot.as_ref().filter(|gateway| gateway.link.close_reason().is_none()) {
             return Ok(gateway.link.clone());
         }
-        let gateway = attach(shared, deadline).await?;
+        // Boxed: every connection of a forward may come through here, and few start a gateway.
+        let gateway = Box::pin(attach(shared, deadline)).await?;
         let link = gateway.link.clone();
         *slot = Some(gateway);
         Ok(link)
@@ -78,7 +79,7 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
     let agent = shared.agent()?;
     let (cluster, name) = (&shared.cluster, names::gateway(agent.hash()));
     loop {
-        let job = find_or_create(cluster, agent, &name, deadline).await?;
+        let job = Box::pin(find_or_create(cluster, agent, &name, deadline)).await?;
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let controller = Controller { kind: "Job", instance: &name };
         let pod = pod_wait::running(cluster, controller, None, deadline).await?;

@@ -49,7 +49,7 @@ pub(crate) fn is_leaving(error: &Error) -> bool {
 async fn first_carrier(cluster: &Cluster, pod: &AgentPod, link: &Link, deadline: Deadline) -> Result<()> {
     let mut delays = delays(Duration::from_millis(20), Duration::from_millis(500));
     loop {
-        let error = match attach(cluster, pod, link, deadline.at_most(DIAL)).await {
+        let error = match Box::pin(attach(cluster, pod, link, deadline.at_most(DIAL))).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -77,7 +77,7 @@ async fn keep(cluster: Cluster, pod: AgentPod, link: Link, wanted: usize) {
         }
         let attempt = tokio::select! {
             _ = link.closed() => return,
-            attempt = attach(&cluster, &pod, &link, Deadline::after(DIAL)) => attempt,
+            attempt = Box::pin(attach(&cluster, &pod, &link, Deadline::after(DIAL))) => attempt,
         };
         let error = match attempt {
             Ok(()) => {

@@ -5,6 +5,7 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{
     Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
@@ -80,24 +81,27 @@ impl Cluster {
     }
 
     pub(crate) async fn get<K: Object>(&self, name: &str, deadline: Deadline) -> Result<K> {
-        self.request("get", &object::<K>(name), deadline, self.api::<K>().get(name)).await
+        let (api, object) = (self.api::<K>(), object::<K>(name));
+        self.request("get", &object, deadline, api.get(name)).await
     }
 
     /// `None` when there is no such object.
     pub(crate) async fn find<K: Object>(&self, name: &str, deadline: Deadline) -> Result<Option<K>> {
-        self.request("get", &object::<K>(name), deadline, self.api::<K>().get_opt(name)).await
+        let (api, object) = (self.api::<K>(), object::<K>(name));
+        self.request("get", &object, deadline, api.get_opt(name)).await
     }
 
     pub(crate) async fn list<K: Object>(&self, selector: &str, deadline: Deadline) -> Result<Vec<K>> {
         let params = ListParams::default().labels(selector);
-        let list = self.request("list", &object::<K>(""), deadline, self.api::<K>().list(&params)).await?;
-        Ok(list.items)
+        let (api, object) = (self.api::<K>(), object::<K>(""));
+        Ok(self.request("list", &object, deadline, api.list(&params)).await?.items)
     }
 
     pub(crate) async fn create<K: Object>(&self, new: &K, deadline: Deadline) -> Result<K> {
         let name = new.meta().name.clone().unwrap_or_default();
         let params = PostParams { field_manager: Some(names::KUBETETHER.into()), ..PostParams::default() };
-        self.request("create", &object::<K>(&name), deadline, self.api::<K>().create(&params, new)).await
+        let (api, object) = (self.api::<K>(), object::<K>(&name));
+        self.request("create", &object, deadline, api.create(&params, new)).await
     }
 
     pub(crate) async fn json_patch<K: Object>(
@@ -133,22 +137,28 @@ impl Cluster {
         }
     }
 
-    /// Runs a request: within the deadline, and said again after a passing fault of the server or
-    /// the way to it only when it reads.
-    pub(crate) async fn request<T>(
-        &self,
+    /// Runs a request within the deadline, and no longer than a request may take. Boxed, since the
+    /// futures of the API client are large.
+    pub(crate) fn request<'a, T: 'a>(
+        &'a self,
         verb: &'static str,
-        object: &str,
+        object: &'a str,
         deadline: Deadline,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T> {
-        match tokio::time::timeout_at(deadline.at_most(REQUEST).instant(), call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.explain(verb, object, error)),
-            Err(_) => Err(Error::deadline(format_args!("{verb} {object} in namespace {}", self.namespace))
-                .on(object)
-                .try_this(format!("see whether {} answers", self.server))),
-        }
+        call: impl Future<Output = kube::Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        let limit = deadline.at_most(REQUEST).instant();
+        let call = tokio::time::timeout_at(limit, call);
+        Box::pin(async move {
+            match call.await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(self.explain(verb, object, error)),
+                Err(_) => {
+                    let what = format_args!("{verb} {object} in namespace {}", self.namespace).to_string();
+                    let hint = format!("see whether {} answers", self.server);
+                    Err(Error::deadline(what).on(object).try_this(hint))
+                }
+            }
+        })
     }
 
     /// Repeats a read-modify-write while it ends in a conflict.

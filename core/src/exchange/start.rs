@@ -55,7 +55,7 @@ pub(crate) async fn start(
     }
     let reservation = shared.reserve(target.name())?;
     let mut start = Start { shared, life, deadline, plan: None, kept: None, unfinished: None, taken: false };
-    match start.run(target.name(), to, reservation).await {
+    match Box::pin(start.run(target.name(), to, reservation)).await {
         Ok(exchange) => Ok(exchange),
         Err(error) => {
             start.undo().await;
@@ -233,7 +233,8 @@ pub(crate) async fn pod_ready(shared: &Shared, pod: &AgentPod, deadline: Deadlin
         let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
     };
-    let waiting = kube::runtime::wait::await_condition(shared.cluster.api::<Pod>(), &pod.name, ready);
+    let waiting =
+        Box::pin(kube::runtime::wait::await_condition(shared.cluster.api::<Pod>(), &pod.name, ready));
     match tokio::time::timeout_at(deadline.instant(), waiting).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => {

@@ -19,10 +19,9 @@ fn shell(script: &str) -> Plugin {
 
 #[cfg(unix)]
 async fn failure(plugin: &Plugin, deadline: Duration) -> (String, String) {
-    match plugin.run(deadline).await.unwrap_err() {
-        LoadError::Exec { problem, stderr, .. } => (problem, stderr),
-        other => panic!("{other:?}"),
-    }
+    let error = plugin.run(deadline).await.unwrap_err();
+    let LoadError::Exec { problem, stderr, .. } = error else { panic!("{error:?}") };
+    (problem, stderr)
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -120,7 +120,8 @@ fn refused(url: &str, origin: &'static str, problem: impl Into<String>) -> LoadE
 /// Whether `NO_PROXY` excepts this server. Loopback always goes straight, as in Go.
 fn goes_straight(server: &Uri, exceptions: &str) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
-    let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("https") { 443 } else { 80 });
+    let usual = if server.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = server.port_u16().unwrap_or(usual);
     let address: Option<IpAddr> = host.parse().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
         return true;
