@@ -21,11 +21,8 @@ use tower::{ServiceBuilder, service_fn};
 
 use self::auth::Authorizer;
 use self::connections::Connections;
-pub(crate) use self::send::Renewal;
 use self::send::Sender;
-pub(crate) use self::unreachable::Unreachable;
 use super::kubeconfig::{self, Selected, Surroundings, User};
-
 pub(crate) use super::kubeconfig::{LoadError, Options};
 
 /// A client and what it was made from.
@@ -42,7 +39,14 @@ pub(crate) struct Loaded {
 /// Makes a client. Nothing is asked of the API server; a credential plugin is run, once, for up to three
 /// minutes, since some log in through a browser. Cancel-safe: a plugin that runs is killed.
 pub(crate) async fn connect(options: Options<'_>) -> Result<Loaded, LoadError> {
-    connect_from(options, Surroundings::process(), Times::default()).await
+    connect_within(options, Times::default().plugin).await
+}
+
+/// The same with less time for the plugin, so that its own words are in the error when a deadline passes.
+pub(crate) async fn connect_within(options: Options<'_>, limit: Duration) -> Result<Loaded, LoadError> {
+    let times = Times::default();
+    // Later runs have the usual time: they happen behind a session that is ready.
+    connect_from(options, Surroundings::process(), times, limit.min(times.plugin)).await
 }
 
 /// How long things may take, and how often they are looked at again.
@@ -79,13 +83,14 @@ fn connect_from(
     options: Options<'_>,
     around: Surroundings<'_>,
     times: Times,
+    first_run: Duration,
 ) -> impl Future<Output = Result<Loaded, LoadError>> + use<> {
     // All reading of files and environment is done before the first await.
     let selected = kubeconfig::select(options, around);
-    async move { client(selected?, times).await }
+    async move { client(selected?, times, first_run).await }
 }
 
-async fn client(selected: Selected, times: Times) -> Result<Loaded, LoadError> {
+async fn client(selected: Selected, times: Times, first_run: Duration) -> Result<Loaded, LoadError> {
     let name = selected.user_name.clone().unwrap_or_default();
     let refused = |error: &kube::Error| LoadError::Credentials {
         user: name.clone(),
@@ -95,9 +100,9 @@ async fn client(selected: Selected, times: Times) -> Result<Loaded, LoadError> {
     let layers = layers(&selected.user, selected.server.clone());
     let extra_headers = layers.extra_headers_layer().map_err(|error| refused(&error))?;
     let authorizer = Authorizer::new(&selected, times)?;
-    Connections::new(selected.clone(), None, times)?;
-    let first = authorizer.current().await.map_err(unshared)?;
-    let connections = Connections::new(selected.clone(), first.identity, times)?;
+    let connections = Connections::new(selected.clone(), times)?;
+    let first = authorizer.first(first_run).await?;
+    connections.pool(first.identity)?;
     let sender = Arc::new(Sender { authorizer, connections });
     let service = ServiceBuilder::new().layer(layers.base_uri_layer()).layer(extra_headers).service(
         service_fn(move |request| {
@@ -105,15 +110,17 @@ async fn client(selected: Selected, times: Times) -> Result<Loaded, LoadError> {
             async move { sender.send(request).await }
         }),
     );
-    tracing::debug!(server = %selected.server, context = selected.context, namespace = selected.namespace, "client made");
-    Ok(Loaded {
+    let loaded = Loaded {
         client: Client::new(service, selected.namespace.clone()),
         namespace: selected.namespace,
         context: selected.context,
         cluster_name: selected.cluster_name,
         server: selected.server,
         user: selected.user_name,
-    })
+    };
+    let Loaded { namespace, context, cluster_name, server, user, .. } = &loaded;
+    tracing::debug!(%server, context, cluster = cluster_name, user, namespace, "client made");
+    Ok(loaded)
 }
 
 /// A configuration of kube's with just what its two layers look at.
@@ -126,10 +133,4 @@ fn layers(user: &User, server: Uri) -> kube::Config {
     config.auth_info.impersonate_user_extra =
         Some(user.impersonate_extra.iter().map(|(key, values)| (key.clone(), values.clone())).collect());
     config
-}
-
-/// The error itself; at the start nobody else waits for it.
-fn unshared(error: Arc<LoadError>) -> LoadError {
-    Arc::try_unwrap(error)
-        .unwrap_or_else(|shared| LoadError::Credentials { user: String::new(), problem: shared.to_string() })
 }

@@ -160,6 +160,11 @@ impl Plugin {
         parse(&stdout, &self.version).map_err(|problem| self.failed(problem, said(&stderr)))
     }
 
+    /// The error of a run that did not come to its end.
+    pub(crate) fn stopped(&self) -> LoadError {
+        self.failed("was stopped, since the session or its runtime ended".to_owned(), String::new())
+    }
+
     fn not_started(&self, error: &std::io::Error) -> LoadError {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let problem = match (missing, Path::new(&self.command).components().count() > 1) {
@@ -272,7 +277,11 @@ fn parse(stdout: &[u8], version: &str) -> Result<ExecCredential, String> {
     }
     let status = answer.status.ok_or("printed an ExecCredential without a status")?;
     let set = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let token = set(status.token).map(Secret::new);
+    let token = set(status.token);
+    if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err("gave a token with characters that no header may have".to_owned());
+    }
+    let token = token.map(Secret::new);
     let identity = match (set(status.client_certificate_data), set(status.client_key_data)) {
         (Some(certificate), Some(key)) => Some(Identity::new(certificate.into_bytes(), key.into_bytes())),
         (None, None) => None,

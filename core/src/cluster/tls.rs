@@ -14,7 +14,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::kubeconfig::{Cluster, LoadError, User};
 
@@ -86,9 +87,10 @@ impl Material {
         let builder = builder(&provider)?;
         let builder = match &self.trust {
             Trust::Authority(pem) => {
-                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider);
-                let verifier = verifier.build().map_err(|error| broken_authority(&error))?;
-                builder.dangerous().with_custom_certificate_verifier(verifier)
+                let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider);
+                let chains = chains.build().map_err(|error| broken_authority(&error))?;
+                let listed = certificates(pem);
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting { chains, listed }))
             }
             Trust::Platform => builder.dangerous().with_custom_certificate_verifier(platform(&[], provider)?),
             Trust::Anything => {
@@ -244,6 +246,61 @@ fn platform(
             "{error}: install ca-certificates, set SSL_CERT_FILE, or give the cluster a certificate-authority"
         ),
     })?))
+}
+
+/// Believes who the cluster's certificates vouch for, and who shows one of them himself: a self-signed
+/// server certificate is listed as its own authority, which Go takes and webpki (rightly) finds odd.
+#[derive(Debug)]
+struct Trusting {
+    chains: Arc<WebPkiServerVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found =
+            self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match found {
+            // Said only of a certificate that is in force; what is left to check is its name.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(problem)))
+                if problem.to_string().contains("CaUsedAsEndEntity")
+                    && self.listed.iter().any(|one| one == end_entity) =>
+            {
+                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            found => found,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// Believes any server, which is what `insecure-skip-tls-verify` asks for. Signatures are not looked at

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Times;
 use crate::cluster::exec::{ExecCredential, Plugin};
-use crate::cluster::kubeconfig::{LoadError, Secret, Selected, User};
+use crate::cluster::kubeconfig::{LoadError, Selected, User};
 use crate::cluster::tls::Identity;
 
 /// What a request carries.
@@ -101,6 +101,18 @@ impl Authorizer {
 
     fn fixed(header: HeaderValue) -> Self {
         Self::Fixed(Credentials { header: Some(header), ..Credentials::default() })
+    }
+
+    /// What to send first, with all the error has to say. A plugin is run for it, and ended when this is dropped.
+    pub(super) async fn first(&self, limit: Duration) -> Result<Credentials, LoadError> {
+        match self {
+            Self::Fixed(credentials) => Ok(credentials.clone()),
+            Self::File(file) => Ok(file.current()),
+            Self::Exec(runner) => {
+                let given = runner.plugin.run(limit).await?;
+                Ok(lock(&runner.state).hold(given))
+            }
+        }
     }
 
     /// What to send now; renewed first when it is due. Cancel-safe: a plugin that runs goes on for the next caller.
@@ -203,6 +215,7 @@ type Run = Shared<BoxFuture<'static, Outcome>>;
 
 #[derive(Default)]
 struct RunnerState {
+    generation: u64,
     runs: u64,
     running: Option<(u64, Run)>,
     held: Option<Held>,
@@ -236,26 +249,24 @@ impl Runner {
             {
                 return state.last_resort(error);
             }
-            if state.running.is_none() {
-                state.runs += 1;
-                state.running = Some((state.runs, self.start()));
-            }
-            match &state.running {
-                Some(running) => running.clone(),
-                None => return Err(Arc::new(ended_early())),
-            }
+            let number = state.runs;
+            state.running.get_or_insert_with(|| (number + 1, self.start())).clone()
         };
         let outcome = run.await;
         let mut state = lock(&self.state);
         // The first of those who waited books the outcome.
         if state.running.as_ref().is_some_and(|(running, _)| *running == number) {
             state.running = None;
-            state.book(outcome.clone(), number);
+            state.runs = number;
+            match &outcome {
+                Ok(given) => drop(state.hold(given.clone())),
+                Err(error) => state.failed = Some((Instant::now(), Arc::clone(error))),
+            }
         }
         match (outcome, &state.held) {
             (Ok(_), Some(held)) => Ok(held.credentials.clone()),
+            (Ok(given), None) => Ok(state.hold(given)),
             (Err(error), _) => state.last_resort(&error),
-            (Ok(_), None) => Err(Arc::new(ended_early())),
         }
     }
 
@@ -264,10 +275,11 @@ impl Runner {
         let plugin = Arc::clone(&self.plugin);
         let deadline = self.times.plugin;
         let task = AbortOnDropHandle::new(tokio::spawn(async move { plugin.run(deadline).await }));
+        let plugin = Arc::clone(&self.plugin);
         async move {
             match task.await {
                 Ok(outcome) => outcome.map_err(Arc::new),
-                Err(_) => Err(Arc::new(ended_early())),
+                Err(_) => Err(Arc::new(plugin.stopped())),
             }
         }
         .boxed()
@@ -283,22 +295,22 @@ impl Runner {
 }
 
 impl RunnerState {
-    fn book(&mut self, outcome: Outcome, number: u64) {
-        match outcome {
-            Ok(given) => {
-                self.failed = None;
-                let header =
-                    given.token.as_ref().map(Secret::reveal).and_then(|token| header("Bearer", token));
-                self.held = Some(Held {
-                    credentials: Credentials { header, identity: given.identity, generation: number },
-                    since: Instant::now(),
-                    renew: given.expires.map(|at| at - margin(at)),
-                    expires: given.expires,
-                    rejected: false,
-                });
-            }
-            Err(error) => self.failed = Some((Instant::now(), error)),
-        }
+    fn hold(&mut self, given: ExecCredential) -> Credentials {
+        self.failed = None;
+        self.generation += 1;
+        let credentials = Credentials {
+            header: given.token.as_ref().and_then(|token| header("Bearer", token.reveal())),
+            identity: given.identity,
+            generation: self.generation,
+        };
+        self.held = Some(Held {
+            credentials: credentials.clone(),
+            since: Instant::now(),
+            renew: given.expires.map(|at| at - margin(at)),
+            expires: given.expires,
+            rejected: false,
+        });
+        credentials
     }
 
     /// While the plugin fails, what it gave before is used for as long as the server may still take it.
@@ -325,15 +337,6 @@ impl Held {
 fn margin(expires: SystemTime) -> Duration {
     const MARGIN: Duration = Duration::from_secs(10);
     expires.duration_since(SystemTime::now()).map_or(Duration::ZERO, |life| MARGIN.min(life / 5))
-}
-
-fn ended_early() -> LoadError {
-    LoadError::Exec {
-        command: String::new(),
-        problem: "was stopped, since the session or its runtime ended".to_owned(),
-        stderr: String::new(),
-        hint: None,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -47,15 +47,10 @@ struct State {
 }
 
 impl Connections {
-    pub(super) fn new(
-        selected: Selected,
-        identity: Option<Identity>,
-        times: Times,
-    ) -> Result<Self, LoadError> {
+    pub(super) fn new(selected: Selected, times: Times) -> Result<Self, LoadError> {
         let files = Material::read(&selected.cluster, &selected.user)?;
-        let made_of = files.with(identity);
-        let pool = pool(&selected, &made_of, times)?;
-        let state = State { files, made_of, pool, read: Instant::now(), suspect: false };
+        let pool = pool(&selected, &files, times)?;
+        let state = State { made_of: files.clone(), files, pool, read: Instant::now(), suspect: false };
         Ok(Self { selected, times, state: Mutex::new(state) })
     }
 

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::server::{Answer, Authority, Server};
+use super::send::Renewal;
+use super::unreachable::Unreachable;
 use super::*;
 use crate::cluster::tls;
 
@@ -65,7 +67,7 @@ impl Setup {
         let config = self.path("config");
         let options = Options { kubeconfig: Some(&config), ..Options::default() };
         let around = Surroundings { env: &env, service_account: Path::new("/nowhere") };
-        connect_from(options, around, self.times).await
+        connect_from(options, around, self.times, self.times.plugin).await
     }
 
     /// Connects and asks one thing.

@@ -111,6 +111,7 @@ fn an_answer_is_checked_as_kubectl_does_and_never_quoted() {
         (json!({ "apiVersion": V1 }).to_string(), "without a status"),
         (status(json!({})), "neither a token nor"),
         (status(json!({ "token": " " })), "neither a token nor"),
+        (status(json!({ "token": "hu sh" })), "no header may"),
         (status(json!({ "clientKeyData": "hush" })), "key without its certificate"),
         (status(json!({ "clientCertificateData": "hush" })), "certificate without its key"),
         (status(json!({ "token": "hush", "expirationTimestamp": "soon" })), "expirationTimestamp"),

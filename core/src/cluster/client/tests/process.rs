@@ -1,5 +1,5 @@
-//! That the process's TLS default is left alone. Each case runs in a process of its own, since the default
-//! can be set only once and other tests share this one.
+//! What concerns the process: its TLS default is left alone, its environment and its system's authorities
+//! count. Each case runs in a process of its own, since tests share theirs.
 
 use std::process::Command;
 
@@ -7,22 +7,37 @@ use rustls::crypto::CryptoProvider;
 
 use super::*;
 
-const CASE: &str = "KUBETETHER_TEST_PROVIDER";
+const CASE: &str = "KUBETETHER_TEST_CASE";
 
 #[test]
 fn no_default_provider_is_installed() {
-    alone("none");
+    alone("none", &[]);
 }
 
 #[test]
 fn a_provider_of_the_host_stays_and_does_not_matter() {
-    alone("hosts");
+    alone("hosts", &[]);
 }
 
-fn alone(case: &str) {
+// Elsewhere the system's authorities cannot be chosen by a variable.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_authority_the_systems_are_believed() {
+    let authority = Authority::new("system");
+    let server = Server::tls(&authority.sign(&["127.0.0.1"])).await;
+    let setup = Setup::new(json!({ "server": server.url() }), json!({ "token": "t0" }));
+    let system = setup.write("system.crt", &authority.pem);
+    let config = setup.path("config");
+    let variables = [("KUBECONFIG", config.as_os_str()), ("SSL_CERT_FILE", system.as_os_str())];
+    tokio::task::block_in_place(|| alone("system", &variables));
+    assert_eq!(server.last().header("authorization"), Some("Bearer t0"));
+}
+
+fn alone(case: &str, variables: &[(&str, &std::ffi::OsStr)]) {
     let test = format!("{}::case", module_path!().split_once("::").unwrap().1);
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--ignored", "--exact", &test]).env(CASE, case).output().unwrap();
+    command.args(["--ignored", "--exact", &test]).env(CASE, case).envs(variables.iter().copied());
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),
@@ -34,7 +49,16 @@ fn alone(case: &str) {
 #[tokio::test]
 #[ignore = "run in a process of its own by the tests above"]
 async fn case() {
-    let hosts = std::env::var(CASE).unwrap() == "hosts";
+    let case = std::env::var(CASE).unwrap();
+    if case == "system" {
+        get(&connect(Options::default()).await.unwrap()).await.unwrap();
+    } else {
+        talk(case == "hosts").await;
+    }
+    assert_eq!(CryptoProvider::get_default().is_some(), case == "hosts");
+}
+
+async fn talk(hosts: bool) {
     if hosts {
         // One that could not speak to anybody, so that its use would show.
         let provider = rustls::crypto::ring::default_provider();
@@ -50,10 +74,4 @@ async fn case() {
     Setup::new(json!({ "server": server.url(), "certificate-authority-data": ca }), user.clone()).ask().await;
     Setup::new(json!({ "server": server.url(), "insecure-skip-tls-verify": true }), user).ask().await;
     assert_eq!(server.seen().len(), 2);
-    // The system's authorities do not know this server; that they were asked is what counts here.
-    let loaded = Setup::new(json!({ "server": server.url() }), json!({})).connect().await;
-    if let Ok(loaded) = loaded {
-        get(&loaded).await.unwrap_err();
-    }
-    assert_eq!(CryptoProvider::get_default().is_some(), hosts);
 }

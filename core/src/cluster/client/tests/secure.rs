@@ -25,6 +25,20 @@ async fn a_certificate_of_another_authority_is_refused_with_advice() {
 }
 
 #[tokio::test]
+async fn a_self_signed_certificate_vouches_for_itself_by_its_own_name_only() {
+    let own = Authority::new("api");
+    let server = Server::tls(&own.itself()).await;
+    let mut entry = cluster(&server, &own);
+    Setup::new(entry.clone(), json!({})).ask().await;
+    entry["tls-server-name"] = json!("elsewhere.test");
+    let text = refusal(&Setup::new(entry, json!({}))).await;
+    assert!(text.contains("for another name"), "{text}");
+    // Another one of the same make is not listed.
+    let server = Server::tls(&Authority::new("api").itself()).await;
+    refusal(&Setup::new(cluster(&server, &own), json!({}))).await;
+}
+
+#[tokio::test]
 async fn an_expired_certificate_is_called_expired() {
     let authority = Authority::new("cluster");
     let old = authority.sign_with(&["127.0.0.1"], |params| params.not_after = date_time_ymd(2020, 1, 1));
@@ -114,7 +128,7 @@ async fn a_pod_follows_its_clusters_new_authority() {
     let around = Surroundings { env: &env, service_account: folder.path() };
     // The regular look at the files is a minute away: the failed connection is the reason to look.
     let times = Times { suspect: Duration::ZERO, ..Times::default() };
-    let loaded = connect_from(Options::default(), around, times).await.unwrap();
+    let loaded = connect_from(Options::default(), around, times, times.plugin).await.unwrap();
     assert_eq!((loaded.namespace.as_str(), &loaded.context), ("shop", &None));
     get(&loaded).await.unwrap();
     assert_eq!(server.last().header("authorization"), Some("Bearer pod-token"));

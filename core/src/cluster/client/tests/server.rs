@@ -36,7 +36,7 @@ pub(super) struct Signed {
 
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -45,6 +45,17 @@ impl Authority {
             pem: certificate.pem(),
             certificate: certificate.der().clone(),
             issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Its own certificate, for a server that signs for itself.
+    pub(super) fn itself(&self) -> Signed {
+        let key = self.issuer.key();
+        Signed {
+            certificate: self.pem.clone(),
+            key: key.serialize_pem(),
+            der: self.certificate.clone(),
+            key_der: key.serialize_der(),
         }
     }
 
