@@ -10,10 +10,14 @@ MAKEFLAGS += --no-print-directory
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo test lint deny clean
+.PHONY: help command demo test lint deny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# With the whole workspace, as the tests are: alone it would get other features of shared dependencies, all built once more.
+command: ## target/debug/kubetether
+	@cargo build --workspace --locked --bin kubetether
 
 demo: ## the answer of the cluster, then of this machine, then of the cluster again
 	@tests/demo/demo
