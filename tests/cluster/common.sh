@@ -84,7 +84,11 @@ pid_of() {
   pid=$(cat "$STATE/$1/pid" 2>/dev/null) && grep -qsE "/$GROUP-$1(/system)?\$" "/proc/$pid/cgroup" && echo "$pid"
 }
 
-# alive: the cluster of this state directory answers.
+# alive: every node of this state directory lives and is Ready. A slow answer is waited for: nobody's cluster is to be cleared away
+# because the machine is busy.
 alive() {
-  pid_of node1 >/dev/null && "$STATE/bin/kubectl" --kubeconfig="$STATE/kubeconfig" --request-timeout=5s get --raw /readyz >/dev/null 2>&1
+  local node
+  [ -e "$STATE/kubeconfig" ] || return
+  for node in "$STATE"/node?/; do pid_of "$(basename "$node")" >/dev/null || return; done
+  eventually 20 "$STATE/bin/kubectl" --kubeconfig="$STATE/kubeconfig" --request-timeout=10s wait --for=condition=Ready --timeout=5s nodes --all
 }
