@@ -1,12 +1,29 @@
-use kubetether_wire::LinkConfig;
-use std::io;
-use tokio::{sync::watch, time::Instant};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use crate::{AttachError, CarrierRead, CarrierWrite, Link};
+use bytes::{Bytes, BytesMut};
+use kubetether_wire::{
+    self as wire, Frame, FrameReader, Goodbye, GoodbyeCode, Hello, LinkConfig, ProtocolError,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
-/// The agent's table of links: takes carriers, and finds by the client's hello which link each belongs to.
-#[derive(Debug)]
-pub struct Acceptor;
+use crate::{
+    AttachError, CarrierRead, CarrierWrite, Link,
+    shared::{Shared, now},
+    tasks,
+};
+
+/// The agent's table of links: takes carriers, and finds by the client's hello which link each belongs to. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Acceptor {
+    table: Arc<Table>,
+}
 
 /// What a carrier became.
 #[derive(Debug)]
@@ -23,8 +40,11 @@ impl Acceptor {
     /// # Errors
     /// When the system has no randomness for the incarnation.
     pub fn new(config: LinkConfig, max_links: usize) -> io::Result<Self> {
-        let _ = (config, max_links);
-        todo!()
+        let mut incarnation = [0; 16];
+        getrandom::fill(&mut incarnation)?;
+        let table =
+            Table { config, max_links, incarnation, entries: Mutex::default(), links: watch::Sender::new(0) };
+        Ok(Self { table: Arc::new(table) })
     }
 
     /// Takes one carrier: reads the client's hello and answers. Returns when the carrier serves its link, whose tasks run
@@ -33,29 +53,126 @@ impl Acceptor {
     /// Cancel-safe: a cancelled call drops the carrier.
     ///
     /// # Errors
-    /// See [`AttachError`]; the client was told why.
+    /// See [`AttachError`]; the client was told why, if what it said was a hello.
     pub async fn carrier(
         &self,
-        read: impl CarrierRead,
-        write: impl CarrierWrite,
+        mut read: impl CarrierRead,
+        mut write: impl CarrierWrite,
         deadline: Instant,
     ) -> Result<Attached, AttachError> {
-        let _ = (read, write, deadline);
-        std::future::pending().await
+        let hello = timeout_at(deadline, read_hello(&mut read)).await;
+        let (hello, reader) = hello.map_err(|_| AttachError::TimedOut)??;
+        let joined = self.table.join(&hello, reader);
+        let (shared, id, new) = match joined {
+            Ok(joined) => joined,
+            Err(goodbye) => {
+                // That the client is told matters less than the time it may take.
+                let _ = timeout_at(deadline, turn_away(&mut write, goodbye.clone())).await;
+                return Err(AttachError::Refused(goodbye));
+            }
+        };
+        tasks::start(&shared, id, read, write, None);
+        // What came behind the hello.
+        shared.act(|state| state.link.handle_input(id, Bytes::new(), now()));
+        Ok(if new { Attached::New(Link::new(shared)) } else { Attached::Joined })
     }
 
     /// From now on, new links are turned away as draining; carriers of known links are still taken. Idempotent.
     pub fn drain(&self) {
-        todo!()
+        self.table.lock().draining = true;
     }
 
     /// How many links live.
     pub fn links(&self) -> watch::Receiver<usize> {
-        todo!()
+        self.table.links.subscribe()
     }
 
     /// The random name of this process.
     pub fn incarnation(&self) -> [u8; 16] {
-        todo!()
+        self.table.incarnation
     }
+}
+
+/// The links of an agent.
+pub(crate) struct Table {
+    config: LinkConfig,
+    max_links: usize,
+    incarnation: [u8; 16],
+    entries: Mutex<Entries>,
+    links: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Entries {
+    links: HashMap<[u8; 16], Arc<Shared>>,
+    draining: bool,
+}
+
+impl Table {
+    /// A link is closed.
+    pub(crate) fn remove(&self, id: [u8; 16]) {
+        let mut entries = self.lock();
+        entries.links.remove(&id);
+        self.links.send_replace(entries.links.len());
+    }
+
+    /// Finds or makes the link of a carrier. Returns it, the carrier's number, and whether it is new.
+    fn join(
+        self: &Arc<Self>,
+        hello: &Hello,
+        reader: FrameReader,
+    ) -> Result<(Arc<Shared>, u32, bool), Goodbye> {
+        let mut entries = self.lock();
+        if let Some(known) = entries.links.get(&hello.link).cloned() {
+            drop(entries);
+            let id = known.act(|state| state.link.carrier_join(hello, reader, now()))?;
+            return Ok((known, id, false));
+        }
+        let mut link = wire::Link::agent(self.config.clone(), hello, self.incarnation)?;
+        if entries.draining {
+            return Err(Goodbye::new(GoodbyeCode::Draining, "this agent is about to leave"));
+        }
+        if entries.links.len() >= self.max_links {
+            let text = format!("{} clients are attached, as many as there may be", entries.links.len());
+            return Err(Goodbye::new(GoodbyeCode::Busy, text));
+        }
+        let id = link.carrier_join(hello, reader, now())?;
+        let shared = Shared::new(link, Arc::downgrade(self));
+        entries.links.insert(hello.link, Arc::clone(&shared));
+        self.links.send_replace(entries.links.len());
+        Ok((shared, id, true))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Nothing under the lock leaves it half done.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("links", &*self.links.borrow()).finish_non_exhaustive()
+    }
+}
+
+async fn read_hello(read: &mut impl CarrierRead) -> Result<(Hello, FrameReader), AttachError> {
+    let mut reader = FrameReader::default();
+    while let Some(bytes) = read.recv().await.map_err(AttachError::Io)? {
+        reader.push(bytes);
+        match reader.next_frame().map_err(AttachError::Protocol)? {
+            Some(Frame::Hello(hello)) => return Ok((*hello, reader)),
+            Some(_) => {
+                return Err(AttachError::Protocol(ProtocolError::Rule("the first frame is no HELLO")));
+            }
+            None => {}
+        }
+    }
+    Err(AttachError::Ended)
+}
+
+async fn turn_away<W: CarrierWrite>(write: &mut W, goodbye: Goodbye) -> io::Result<()> {
+    let mut buffer = BytesMut::zeroed(W::HEADROOM);
+    Frame::Goodbye(goodbye).encode(&mut buffer);
+    write.send(buffer).await?;
+    write.close().await
 }

@@ -1,34 +1,12 @@
 use std::{io, sync::Arc};
 
-use kubetether_wire::{CallFailure, DecodeError, Goodbye, GoodbyeCode, ProtocolError, Refusal, ResetCode};
-
-/// Why a link ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// This end closed it.
-    #[error("closed here ({0})")]
-    Local(Goodbye),
-    /// The peer closed it.
-    #[error("closed by the peer ({0})")]
-    Peer(Goodbye),
-    /// No carrier came back within the grace period.
-    #[error("no carrier came back within the grace period")]
-    Lost,
-    /// The agent is not the one that held the link: it restarted, or its grace period has passed.
-    #[error("the agent no longer knows the link ({0})")]
-    AgentRestarted(Goodbye),
-    /// The peer broke the protocol.
-    #[error("the peer broke the protocol: {0}")]
-    Protocol(ProtocolError),
-    /// A task of the link panicked.
-    #[error("a task of the link panicked")]
-    Panicked,
-}
+use kubetether_wire::{
+    CallFailure, CloseReason, DecodeError, Goodbye, OpenFailure, ProtocolError, Refusal, RefusalCode,
+    ResetCode, StreamError,
+};
 
 /// Why a carrier could not be attached.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum AttachError {
     /// The link is closed.
     #[error("the link is closed: {0}")]
@@ -55,7 +33,6 @@ pub enum AttachError {
 
 /// Why a stream was not opened.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum OpenError {
     /// The far end refused.
     #[error("{0}")]
@@ -76,7 +53,6 @@ pub enum OpenError {
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum CallError {
     /// The stream for the call could not be opened.
     #[error("the call could not be made")]
@@ -103,26 +79,6 @@ pub enum CallError {
 #[error("the stream was cut: {0}")]
 pub struct StreamReset(pub ResetCode);
 
-impl CloseReason {
-    /// What streams are reset with.
-    pub fn reset_code(&self) -> ResetCode {
-        match self {
-            Self::Local(_) | Self::Peer(_) | Self::Protocol(_) => ResetCode::LinkClosed,
-            Self::Lost => ResetCode::LinkLost,
-            Self::AgentRestarted(_) => ResetCode::AgentRestarted,
-            Self::Panicked => ResetCode::Internal,
-        }
-    }
-
-    /// Whether the end was asked for, by either side.
-    pub fn is_orderly(&self) -> bool {
-        match self {
-            Self::Local(goodbye) | Self::Peer(goodbye) => goodbye.code == GoodbyeCode::Closed,
-            Self::Lost | Self::AgentRestarted(_) | Self::Protocol(_) | Self::Panicked => false,
-        }
-    }
-}
-
 impl From<StreamReset> for io::Error {
     fn from(reset: StreamReset) -> Self {
         Self::new(io::ErrorKind::ConnectionReset, reset)
@@ -133,5 +89,38 @@ impl StreamReset {
     /// The code inside an I/O error of a stream, if there is one.
     pub fn of(error: &io::Error) -> Option<ResetCode> {
         error.get_ref()?.downcast_ref::<Self>().map(|reset| reset.0)
+    }
+}
+
+impl From<OpenFailure> for OpenError {
+    fn from(failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::TooMany(most) => Self::TooMany(most),
+            OpenFailure::Invalid(error) => Self::Invalid(error),
+            OpenFailure::Closed(reason) => Self::Closed(reason),
+        }
+    }
+}
+
+/// A stream's error as an I/O error: the kinds are those a socket would give.
+pub(crate) fn io_error(error: StreamError) -> io::Error {
+    match error {
+        StreamError::Cut(code) => StreamReset(code).into(),
+        StreamError::Refused(refusal) => {
+            let kind = match refusal.code {
+                RefusalCode::Refused => io::ErrorKind::ConnectionRefused,
+                RefusalCode::Unreachable => io::ErrorKind::HostUnreachable,
+                RefusalCode::TimedOut => io::ErrorKind::TimedOut,
+                RefusalCode::NameNotFound => io::ErrorKind::NotFound,
+                RefusalCode::NotAllowed => io::ErrorKind::PermissionDenied,
+                RefusalCode::Unsupported => io::ErrorKind::Unsupported,
+                RefusalCode::Limit
+                | RefusalCode::Draining
+                | RefusalCode::Internal
+                | RefusalCode::Other(_) => io::ErrorKind::Other,
+            };
+            io::Error::new(kind, refusal)
+        }
+        StreamError::Finished => io::Error::new(io::ErrorKind::BrokenPipe, error),
     }
 }

@@ -1,10 +1,24 @@
-use std::{io, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
+};
 
-use bytes::Bytes;
-use kubetether_wire::{Answer, GoodbyeCode, LinkConfig, Open, Refusal, Request, Role};
-use tokio::{sync::watch, time::Instant};
+use kubetether_wire::{
+    self as wire, CloseReason, GoodbyeCode, LinkConfig, Open, PeerInfo, Refusal, RefusalCode, Stats, StreamId,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout_at},
+};
 
-use crate::{AttachError, CallError, CarrierRead, CarrierWrite, CloseReason, OpenError, Stream};
+use crate::{
+    AttachError, CarrierRead, CarrierWrite, OpenError, Stream,
+    shared::{Shared, now},
+    tasks,
+};
 
 /// The number of a carrier in its link, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,55 +27,30 @@ pub struct CarrierId(pub(crate) u32);
 /// A link to a peer: streams over one or several carriers. A cheap handle; when the last is dropped the link closes (its
 /// streams are cut, without waiting for anything).
 #[derive(Debug, Clone)]
-pub struct Link;
-
-/// What the peer told about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerInfo {
-    /// Its job.
-    pub role: Role,
-    /// Its software version, for people.
-    pub software: String,
-    /// Who it is, for people.
-    pub who: String,
-    /// The random name of its process: another one after a restart.
-    pub incarnation: [u8; 16],
-    /// The protocol version both speak.
-    pub version: u16,
-}
-
-/// What a link has done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Carriers that are up.
-    pub carriers: u32,
-    /// Streams that are open, half-open ones included.
-    pub streams: u32,
-    /// Bytes of streams that were sent, each counted once.
-    pub sent: u64,
-    /// Bytes of streams that came, each counted once.
-    pub received: u64,
-    /// Bytes that were sent again because their carrier was lost.
-    pub resent: u64,
-    /// Bytes that were sent and are not acknowledged yet.
-    pub unacknowledged: u64,
-    /// Bytes that came and were not read yet.
-    pub buffered: u64,
-    /// Carriers that were lost.
-    pub carriers_lost: u64,
+pub struct Link {
+    shared: Arc<Shared>,
+    _handle: Arc<Handle>,
 }
 
 /// A stream that the peer wants to open. Dropping it refuses it.
 #[derive(Debug)]
 #[must_use]
-pub struct Incoming;
+pub struct Incoming {
+    shared: Arc<Shared>,
+    id: StreamId,
+    open: Open,
+    /// Accepted or refused.
+    answered: bool,
+}
 
 /// The answer to [`Link::open_early`] that is still to come.
 #[derive(Debug)]
 #[must_use]
-pub struct Opening;
+pub struct Opening {
+    shared: Weak<Shared>,
+    id: StreamId,
+    answer: Option<Result<(), OpenError>>,
+}
 
 impl Link {
     /// A link for a client, with a new id and secret and no carrier yet.
@@ -69,8 +58,16 @@ impl Link {
     /// # Errors
     /// When the system has no randomness.
     pub fn client(config: LinkConfig) -> io::Result<Self> {
-        let _ = config;
-        todo!()
+        let (mut id, mut secret, mut incarnation) = ([0; 16], [0; 32], [0; 16]);
+        getrandom::fill(&mut id)?;
+        getrandom::fill(&mut secret)?;
+        getrandom::fill(&mut incarnation)?;
+        Ok(Self::new(Shared::new(wire::Link::client(config, id, secret, incarnation), Weak::new())))
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let handle = Arc::new(Handle(Arc::clone(&shared)));
+        Self { shared, _handle: handle }
     }
 
     /// Adds a carrier: says hello and waits for the peer's. The link's tasks run on the current tokio runtime.
@@ -86,38 +83,53 @@ impl Link {
         write: impl CarrierWrite,
         deadline: Instant,
     ) -> Result<CarrierId, AttachError> {
-        let _ = (read, write, deadline);
-        std::future::pending::<()>().await;
-        todo!()
+        let id = self.shared.act(|state| match state.close_reason() {
+            Some(reason) => Err(AttachError::Closed(reason)),
+            None => state.link.carrier_up(now()).ok_or(AttachError::TooMany),
+        })?;
+        let (up, is_up) = oneshot::channel();
+        tasks::start(&self.shared, id, read, write, Some(up));
+        let mut attaching = Attaching { shared: &self.shared, id, up: false };
+        match timeout_at(deadline, is_up).await {
+            Ok(Ok(Ok(()))) => attaching.up = true,
+            Ok(Ok(Err(error))) => return Err(error),
+            Ok(Err(_)) => return Err(AttachError::Ended),
+            Err(_) => return Err(AttachError::TimedOut),
+        }
+        Ok(CarrierId(id))
+    }
+
+    /// Gives up one carrier; what was sent on it and not acknowledged is sent again on another.
+    pub fn detach(&self, carrier: CarrierId) {
+        self.shared.carrier_down(carrier.0);
     }
 
     /// How many carriers are up; at 0 the link waits for a new one until its grace period ends.
     pub fn carriers(&self) -> watch::Receiver<usize> {
-        todo!()
+        self.shared.carriers.subscribe()
     }
 
     /// Whether the peer said that it is about to leave: the link stays, but new streams may be refused.
     pub fn peer_draining(&self) -> watch::Receiver<bool> {
-        todo!()
+        self.shared.draining.subscribe()
     }
 
     /// Tells the peer that this end is about to leave. The link stays up.
     pub fn drain(&self, text: &str) {
-        let _ = text;
-        todo!()
+        self.shared.act(|state| state.link.drain(text));
     }
 
     /// Opens a stream: returns when the far end has accepted (it has dialled) or refused. Waits, while the link has no
-    /// carrier, for at most the grace period.
+    /// carrier, for at most the grace period; before the first carrier, for as long as it takes.
     ///
     /// Cancel-safe: a cancelled open resets the stream.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(&self, open: Open) -> Result<Stream, OpenError> {
-        let _ = open;
-        std::future::pending::<()>().await;
-        todo!()
+        let (_, stream) = self.open_early(open)?;
+        poll_fn(|cx| stream.poll_opened(cx)).await?;
+        Ok(stream)
     }
 
     /// Opens a stream without waiting: data may be written at once, within the peer's initial credit. If the far end
@@ -126,101 +138,141 @@ impl Link {
     /// # Errors
     /// See [`OpenError`]; never [`OpenError::Refused`].
     pub fn open_early(&self, open: Open) -> Result<(Opening, Stream), OpenError> {
-        let _ = open;
-        todo!()
+        let id = self.shared.act(|state| state.link.open(&open))?;
+        let opening = Opening { shared: Arc::downgrade(&self.shared), id, answer: None };
+        Ok((opening, Stream::new(Arc::clone(&self.shared), id)))
     }
 
     /// The next stream that the peer opens; `None` when the link is closed. Several tasks may wait. Cancel-safe.
     pub async fn accept(&self) -> Option<Incoming> {
-        std::future::pending().await
+        loop {
+            let notified = self.shared.incoming.notified();
+            let mut notified = std::pin::pin!(notified);
+            // From here on no stream is missed.
+            notified.as_mut().enable();
+            let next = self.shared.act(|state| {
+                loop {
+                    let Some((id, open)) = state.incoming.pop_front() else {
+                        break Poll::Pending;
+                    };
+                    if state.link.cut(id).is_none() {
+                        break Poll::Ready(Some((id, open, !state.incoming.is_empty())));
+                    }
+                    // Given up before anybody looked.
+                    state.link.release(id);
+                }
+            });
+            match next {
+                Poll::Ready(Some((id, open, more))) => {
+                    if more {
+                        self.shared.incoming.notify_one();
+                    }
+                    return Some(Incoming { shared: Arc::clone(&self.shared), id, open, answered: false });
+                }
+                Poll::Ready(None) => return None,
+                Poll::Pending if self.close_reason().is_some() => return None,
+                Poll::Pending => notified.await,
+            }
+        }
     }
 
-    /// Sends one request and waits for the answer, each of at most [`MAX_CALL`](kubetether_wire::MAX_CALL) bytes.
-    ///
-    /// Cancel-safe: a cancelled call is cut.
-    ///
-    /// # Errors
-    /// See [`CallError`].
-    pub async fn call(&self, request: &[u8], deadline: Instant) -> Result<Bytes, CallError> {
-        let _ = (request, deadline);
-        std::future::pending().await
-    }
-
-    /// [`call`](Self::call) with a request and an answer of ours.
-    ///
-    /// # Errors
-    /// See [`CallError`]; [`Answer::Failed`] becomes [`CallError::Failed`].
-    pub async fn ask(&self, request: &Request, deadline: Instant) -> Result<Answer, CallError> {
-        let _ = (request, deadline);
-        std::future::pending().await
-    }
-
-    /// Waits until the link is closed. Cancel-safe.
+    /// Waits until the link is closed and its tasks have ended (a goodbye may take them a second). Cancel-safe.
     pub async fn closed(&self) -> CloseReason {
-        std::future::pending().await
+        let (mut closed, mut tasks) = (self.shared.closed.subscribe(), self.shared.tasks.subscribe());
+        // The senders live as long as this handle.
+        let _ = closed.wait_for(|closed| *closed).await;
+        let _ = tasks.wait_for(|tasks| *tasks == 0).await;
+        self.close_reason().unwrap_or(CloseReason::Panicked)
+    }
+
+    /// Waits until the peer's link holds everything that was written and said here, or the link is closed. Cancel-safe.
+    pub async fn flushed(&self) {
+        poll_fn(|cx| self.shared.poll_flushed(cx)).await;
     }
 
     /// Why the link is closed; `None` while it is not.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        todo!()
+        self.shared.look(|state| state.close_reason())
     }
 
-    /// Closes the link: streams are cut at once, the peer is told on every carrier. Idempotent, never blocks.
+    /// Closes the link: streams are cut at once, the peer is told on every carrier. Idempotent, never blocks. Let
+    /// [`flushed`](Self::flushed) go before where the last bytes matter.
     pub fn close(&self, code: GoodbyeCode, text: &str) {
-        let _ = (code, text);
-        todo!()
+        self.shared.act(|state| state.link.close(code, text));
     }
 
     /// What the peer told about itself; `None` before the first carrier is up.
     pub fn peer(&self) -> Option<PeerInfo> {
-        todo!()
+        self.shared.look(|state| state.link.peer().cloned())
     }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        todo!()
+        self.shared.look(|state| state.link.stats())
     }
 
     /// The smallest round trip lately measured on a carrier that is up.
     pub fn rtt(&self) -> Option<Duration> {
-        todo!()
+        self.shared.look(|state| state.link.rtt())
     }
 
     /// The random name of the link: the same on both ends, across resumes.
     pub fn id(&self) -> [u8; 16] {
-        todo!()
+        self.shared.look(|state| state.link.id())
+    }
+
+    /// Whether two handles are of the same link.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
 impl Incoming {
     /// What the peer wants.
     pub fn open(&self) -> &Open {
-        todo!()
+        &self.open
     }
 
     /// Accepts: the peer's open returns.
-    pub fn accept(self) -> Stream {
-        todo!()
+    pub fn accept(mut self) -> Stream {
+        self.answered = true;
+        self.shared.act(|state| state.link.accept(self.id));
+        Stream::new(Arc::clone(&self.shared), self.id)
     }
 
     /// Refuses: the peer's open fails with this.
-    pub fn refuse(self, refusal: Refusal) {
-        let _ = refusal;
-        todo!()
+    pub fn refuse(mut self, refusal: Refusal) {
+        self.refuse_with(refusal);
     }
 
     /// Waits until the peer gives up (it reset the stream, or the link is closed). Cancel-safe.
     pub async fn cancelled(&mut self) {
-        std::future::pending().await
+        poll_fn(|cx| {
+            self.shared.act(|state| {
+                if state.link.cut(self.id).is_some() {
+                    return Poll::Ready(());
+                }
+                state.waiting(self.id).watcher = Some(cx.waker().clone());
+                Poll::Pending
+            })
+        })
+        .await;
     }
 
-    /// Takes the request of an [`Open::Call`].
-    ///
-    /// # Errors
-    /// When the request does not come whole before `deadline`, or is too long; the call is cut.
-    pub async fn call(self, deadline: Instant) -> io::Result<IncomingCall> {
-        let _ = deadline;
-        std::future::pending().await
+    fn refuse_with(&mut self, refusal: Refusal) {
+        self.answered = true;
+        self.shared.act(|state| {
+            state.waiting.remove(&self.id);
+            state.link.refuse(self.id, refusal);
+        });
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.refuse_with(Refusal::new(RefusalCode::Internal, "nobody took the stream"));
+        }
     }
 }
 
@@ -230,24 +282,44 @@ impl Opening {
     /// # Errors
     /// See [`OpenError`].
     pub async fn opened(&mut self) -> Result<(), OpenError> {
-        std::future::pending().await
+        poll_fn(|cx| {
+            if let Some(answer) = &self.answer {
+                return Poll::Ready(answer.clone());
+            }
+            let answer = match self.shared.upgrade() {
+                Some(shared) => shared.poll_opened(cx, self.id),
+                None => Poll::Ready(Err(OpenError::Reset(wire::ResetCode::Dropped))),
+            };
+            if let Poll::Ready(answer) = &answer {
+                self.answer = Some(answer.clone());
+            }
+            answer
+        })
+        .await
     }
 }
 
-/// One request that waits for its answer. Dropping it cuts the call.
+/// Counts the handles: the last one closes the link.
 #[derive(Debug)]
-#[must_use]
-pub struct IncomingCall;
+struct Handle(Arc<Shared>);
 
-impl IncomingCall {
-    /// The bytes of the request; [`Request::decode`] reads ours.
-    pub fn request(&self) -> &[u8] {
-        todo!()
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.act(|state| state.link.close(GoodbyeCode::Closed, "the last handle was dropped"));
     }
+}
 
-    /// Answers, with at most [`MAX_CALL`](kubetether_wire::MAX_CALL) bytes. Never waits.
-    pub fn answer(self, answer: &[u8]) {
-        let _ = answer;
-        todo!()
+/// A carrier that waits for its hello; dropped before, the carrier is given up.
+struct Attaching<'a> {
+    shared: &'a Shared,
+    id: u32,
+    up: bool,
+}
+
+impl Drop for Attaching<'_> {
+    fn drop(&mut self) {
+        if !self.up {
+            self.shared.carrier_down(self.id);
+        }
     }
 }

@@ -1,10 +1,27 @@
-use kubetether_wire::ResetCode;
-use tokio::net::{TcpStream, UnixStream};
+//! One stream and one socket, joined.
 
-use crate::Stream;
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::Shutdown,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use kubetether_wire::ResetCode;
+use socket2::SockRef;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+use crate::{RecvStream, SendStream, Stream, StreamReset};
 
 /// What one relayed connection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Flow {
     /// Bytes from the socket into the stream.
     pub sent: u64,
@@ -34,6 +51,13 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
+/// Bytes asked of the socket in one read, and of the stream for one write.
+const CHUNK: usize = 64 << 10;
+/// Slices of one vectored write.
+const SLICES: usize = 16;
+/// How long a socket that no longer takes bytes may still give some.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
 impl From<TcpStream> for Socket {
     fn from(socket: TcpStream) -> Self {
         Self::Tcp(socket)
@@ -46,10 +70,182 @@ impl From<UnixStream> for Socket {
     }
 }
 
-/// Joins a stream and a socket until both directions have ended: half-close both ways, a reset as a reset.
+/// Joins a stream and a socket until both directions have ended: half-close both ways, a reset as a reset. What came before
+/// a reset is still delivered.
 ///
-/// Cancel-safe in that both are cut when the future is dropped.
+/// When the future is dropped, both are cut.
 pub async fn relay(stream: Stream, socket: impl Into<Socket>) -> Flow {
-    let _ = (stream, socket.into());
-    std::future::pending().await
+    let socket = socket.into();
+    let (mut recv, mut send) = stream.into_split();
+    let (mut sent, mut received) = (0, 0);
+    // Until both have ended, a dropped socket is a reset: nobody may take half of a flow for all of it.
+    socket.reset_on_drop(true);
+    let outcome = {
+        let mut up = std::pin::pin!(to_stream(&socket, &mut send, &mut sent));
+        let mut down = std::pin::pin!(to_socket(&socket, &mut recv, &mut received));
+        let (mut up_done, mut down_done) = (false, false);
+        loop {
+            let outcome = tokio::select! {
+                up = &mut up, if !up_done => { up_done = true; up }
+                down = &mut down, if !down_done => { down_done = true; down }
+            };
+            match outcome {
+                Ok(()) if up_done && down_done => break Ok(()),
+                Ok(()) => {}
+                // The stream was cut, but what came before is still read from it.
+                Err(failed @ Failed::Stream(_)) if !down_done => break down.await.and(Err(failed)),
+                // The socket takes no more, but what it holds is still sent.
+                Err(Failed::Socket) if !up_done => {
+                    break match timeout(LAST_BYTES, up).await {
+                        Ok(Err(Failed::Stream(code))) => Err(Failed::Stream(code)),
+                        _ => Err(Failed::Socket),
+                    };
+                }
+                Err(failed) => break Err(failed),
+            }
+        }
+    };
+    let end = match outcome {
+        Ok(()) => {
+            socket.reset_on_drop(false);
+            End::Finished
+        }
+        Err(Failed::Socket) => {
+            send.reset_after_data(ResetCode::Reset);
+            End::SocketReset
+        }
+        Err(Failed::Stream(code)) => End::StreamReset(code),
+    };
+    Flow { sent, received, end }
+}
+
+/// Which side of a direction failed.
+#[derive(Debug, Clone, Copy)]
+enum Failed {
+    Stream(ResetCode),
+    Socket,
+}
+
+async fn to_stream(socket: &Socket, send: &mut SendStream, sent: &mut u64) -> Result<(), Failed> {
+    loop {
+        let room = poll_fn(|cx| send.poll_room(cx)).await.map_err(Failed::stream)?;
+        let bytes = poll_fn(|cx| {
+            // A cut is seen also while the socket is silent.
+            if let Poll::Ready(code) = send.poll_cut(cx) {
+                return Poll::Ready(Err(Failed::Stream(code)));
+            }
+            socket.poll_read(cx, room.min(CHUNK)).map_err(|_| Failed::Socket)
+        })
+        .await?;
+        let Some(mut bytes) = bytes else {
+            send.finish();
+            return Ok(());
+        };
+        *sent += bytes.len() as u64;
+        while !bytes.is_empty() {
+            poll_fn(|cx| send.poll_send(cx, &mut bytes)).await.map_err(Failed::stream)?;
+        }
+    }
+}
+
+async fn to_socket(socket: &Socket, recv: &mut RecvStream, received: &mut u64) -> Result<(), Failed> {
+    let (mut taken, mut chunks) = (Vec::new(), VecDeque::new());
+    while poll_fn(|cx| recv.poll_chunks(cx, &mut taken, CHUNK)).await.map_err(Failed::stream)? {
+        chunks.extend(taken.drain(..));
+        while !chunks.is_empty() {
+            let written = poll_fn(|cx| socket.poll_write(cx, &chunks)).await.map_err(|_| Failed::Socket)?;
+            *received += written as u64;
+            advance(&mut chunks, written);
+        }
+        if chunks.capacity() > 4 * SLICES {
+            (taken, chunks) = (Vec::new(), VecDeque::new());
+        }
+    }
+    // One that is no longer connected has nobody to tell.
+    let _ = socket.shutdown();
+    Ok(())
+}
+
+fn advance(chunks: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = chunks.front_mut() {
+        if front.len() > written {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        chunks.pop_front();
+    }
+}
+
+impl Failed {
+    fn stream(error: io::Error) -> Self {
+        Self::Stream(StreamReset::of(&error).unwrap_or(ResetCode::Internal))
+    }
+}
+
+impl Socket {
+    /// Reads at most `most` bytes; `None` at the end. No buffer is held while it waits.
+    fn poll_read(&self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Option<Bytes>>> {
+        loop {
+            ready!(match self {
+                Self::Tcp(socket) => socket.poll_read_ready(cx),
+                Self::Unix(socket) => socket.poll_read_ready(cx),
+            })?;
+            let mut buffer = BytesMut::with_capacity(most);
+            let read = match self {
+                Self::Tcp(socket) => socket.try_read_buf(&mut buffer),
+                Self::Unix(socket) => socket.try_read_buf(&mut buffer),
+            };
+            match read {
+                Ok(0) => return Poll::Ready(Ok(None)),
+                // A little in a big buffer would keep all of it alive until it is acknowledged.
+                Ok(read) if read < most / 4 => {
+                    return Poll::Ready(Ok(Some(Bytes::copy_from_slice(&buffer))));
+                }
+                Ok(_) => return Poll::Ready(Ok(Some(buffer.freeze()))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Whether dropping the socket resets the connection. A unix socket knows no reset.
+    fn reset_on_drop(&self, reset: bool) {
+        if let Self::Tcp(socket) = self {
+            // Fails on a connection that is gone already: nobody is left to be told then.
+            let _ = SockRef::from(socket).set_linger(reset.then_some(Duration::ZERO));
+        }
+    }
+
+    /// Sends FIN.
+    fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
+            Self::Unix(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, chunks: &VecDeque<Bytes>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        loop {
+            ready!(match self {
+                Self::Tcp(socket) => socket.poll_write_ready(cx),
+                Self::Unix(socket) => socket.poll_write_ready(cx),
+            })?;
+            let written = match self {
+                Self::Tcp(socket) => socket.try_write_vectored(&slices[..count]),
+                Self::Unix(socket) => socket.try_write_vectored(&slices[..count]),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => return Poll::Ready(written),
+            }
+        }
+    }
 }

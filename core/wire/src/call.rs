@@ -14,7 +14,6 @@ pub const MAX_CALL: usize = 1 << 20;
 
 /// What a client asks of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Request {
     /// How are you? Any role.
     Status,
@@ -57,7 +56,6 @@ pub enum Request {
 
 /// What an agent answers. [`Answer::Failed`] may answer any request; else the kind is that of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),

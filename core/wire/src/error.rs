@@ -2,7 +2,6 @@ use crate::code::GoodbyeCode;
 
 /// Bytes of the peer that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum DecodeError {
     /// The input ends inside a value.
     #[error("the input ends inside a value")]
@@ -26,7 +25,6 @@ pub enum DecodeError {
 /// What a peer did against the protocol, or why its bytes could not be read. The link is closed with
 /// [`GoodbyeCode::Protocol`]: a peer that breaks one rule cannot be trusted with the next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum ProtocolError {
     /// A frame could not be decoded.
     #[error("a {frame} frame cannot be read: {source}")]

@@ -22,7 +22,6 @@ pub(crate) const DATA_OVERHEAD: usize = HEADER + 16;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Frame {
     /// The first frame of a carrier, in both directions.
     Hello(Box<Hello>),

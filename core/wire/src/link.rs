@@ -100,7 +100,6 @@ pub struct Link {
 
 /// Something for the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Event {
     /// The peer has said hello on the carrier.
     CarrierUp(CarrierId),
@@ -124,7 +123,6 @@ pub enum Event {
 
 /// Why the link is done with a carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CarrierEnd {
     /// Nothing came on it for too long.
     Silent,
@@ -138,7 +136,6 @@ pub enum CarrierEnd {
 
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum CloseReason {
     /// This end closed it.
     #[error("closed here ({0})")]
@@ -352,7 +349,11 @@ impl Link {
                     self.resend.push_back((stream, offset, bytes));
                 }
                 Retained::Credit(stream) => self.credit_due(stream),
-                control => self.urgent.push_back(control),
+                control @ (Retained::Open { .. }
+                | Retained::Opened(_)
+                | Retained::Refuse { .. }
+                | Retained::Fin { .. }
+                | Retained::Reset { .. }) => self.urgent.push_back(control),
             }
         }
         if carrier.up && self.live_carriers() == 0 {

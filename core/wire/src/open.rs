@@ -13,7 +13,6 @@ pub const MAX_HOST: usize = 255;
 
 /// What a stream is opened for. Fields are coded by tag, so that later versions can add some.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Open {
     /// Client to gateway: TCP to a host as seen from the cluster.
     Dial {

@@ -13,7 +13,6 @@ use crate::{
 
 /// Why a stream cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum OpenFailure {
     /// The link is closed.
     #[error("the link is closed: {0}")]
@@ -28,7 +27,6 @@ pub enum OpenFailure {
 
 /// Why bytes cannot be read from or written to a stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum StreamError {
     /// The stream was cut.
     #[error("the stream was cut: {0}")]
@@ -246,7 +244,11 @@ impl Link {
         StreamError::Cut(self.closed.as_ref().map_or(ResetCode::Dropped, CloseReason::reset_code))
     }
 
-    fn room(&mut self, id: StreamId) -> Result<usize, StreamError> {
+    /// How many bytes may be written now; at 0, [`Event::Writable`] will tell when to come again.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub fn room(&mut self, id: StreamId) -> Result<usize, StreamError> {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Err(self.gone());
         };
