@@ -74,12 +74,16 @@ impl From<UnixStream> for Socket {
 /// a reset is still delivered.
 ///
 /// When the future is dropped, both are cut.
-pub async fn relay(stream: Stream, socket: impl Into<Socket>) -> Flow {
+pub fn relay(stream: Stream, socket: impl Into<Socket>) -> impl Future<Output = Flow> + Send {
     let socket = socket.into();
+    // From now on until both have ended, also when this is never polled: nobody may take half of a flow for all of it.
+    socket.reset_on_drop(true);
+    run(stream, socket)
+}
+
+async fn run(stream: Stream, socket: Socket) -> Flow {
     let (mut recv, mut send) = stream.into_split();
     let (mut sent, mut received) = (0, 0);
-    // Until both have ended, a dropped socket is a reset: nobody may take half of a flow for all of it.
-    socket.reset_on_drop(true);
     let outcome = {
         let mut up = std::pin::pin!(to_stream(&socket, &mut send, &mut sent));
         let mut down = std::pin::pin!(to_socket(&socket, &mut recv, &mut received));
