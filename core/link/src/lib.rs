@@ -20,5 +20,5 @@ pub use kubetether_wire::{
     RefusalCode, Request, ResetCode, Role, Stats, Status,
 };
 pub use link::{CarrierId, Incoming, Link, Opening};
-pub use relay::{End, Flow, Socket, relay};
+pub use relay::{End, Flow, Socket, relay, relay_until};
 pub use stream::{RecvStream, SendStream, Stream};

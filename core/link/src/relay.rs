@@ -36,6 +36,8 @@ pub struct Flow {
 pub enum End {
     /// Both directions were finished.
     Finished,
+    /// It was brought to an end here.
+    Wanted,
     /// The socket was reset or failed; the peer was told.
     SocketReset,
     /// The peer or the link cut the stream; the socket was reset.
@@ -75,26 +77,47 @@ impl From<UnixStream> for Socket {
 ///
 /// When the future is dropped, both are cut.
 pub fn relay(stream: Stream, socket: impl Into<Socket>) -> impl Future<Output = Flow> + Send {
+    relay_until(stream, socket, std::future::pending())
+}
+
+/// [`relay`] that is brought to an orderly end when `end` is ready: the peer is told that no more comes, and the socket
+/// gets what still arrives for it within a second. Such an end is [`End::Wanted`].
+///
+/// When the future is dropped, both are cut.
+pub fn relay_until(
+    stream: Stream,
+    socket: impl Into<Socket>,
+    end: impl Future<Output = ()> + Send,
+) -> impl Future<Output = Flow> + Send {
     let socket = socket.into();
     // From now on until both have ended, also when this is never polled: nobody may take half of a flow for all of it.
     socket.reset_on_drop(true);
-    run(stream, socket)
+    run(stream, socket, end)
 }
 
-async fn run(stream: Stream, socket: Socket) -> Flow {
+async fn run(stream: Stream, socket: Socket, end: impl Future<Output = ()>) -> Flow {
     let (mut recv, mut send) = stream.into_split();
     let (mut sent, mut received) = (0, 0);
     let outcome = {
-        let mut up = std::pin::pin!(to_stream(&socket, &mut send, &mut sent));
+        let mut up = std::pin::pin!(to_stream(&socket, &mut send, &mut sent, end));
         let mut down = std::pin::pin!(to_socket(&socket, &mut recv, &mut received));
         let (mut up_done, mut down_done) = (false, false);
         loop {
             let outcome = tokio::select! {
-                up = &mut up, if !up_done => { up_done = true; up }
+                up = &mut up, if !up_done => {
+                    up_done = true;
+                    if matches!(up, Ok(Finished::Wanted)) {
+                        break match down_done {
+                            true => Ok(Finished::Wanted),
+                            false => timeout(LAST_BYTES, down).await.unwrap_or(Ok(())).map(|()| Finished::Wanted),
+                        };
+                    }
+                    up.map(|_| ())
+                }
                 down = &mut down, if !down_done => { down_done = true; down }
             };
             match outcome {
-                Ok(()) if up_done && down_done => break Ok(()),
+                Ok(()) if up_done && down_done => break Ok(Finished::BySocket),
                 Ok(()) => {}
                 // The stream was cut, but what came before is still read from it.
                 Err(failed @ Failed::Stream(_)) if !down_done => break down.await.and(Err(failed)),
@@ -110,9 +133,12 @@ async fn run(stream: Stream, socket: Socket) -> Flow {
         }
     };
     let end = match outcome {
-        Ok(()) => {
+        Ok(finished) => {
             socket.reset_on_drop(false);
-            End::Finished
+            match finished {
+                Finished::BySocket => End::Finished,
+                Finished::Wanted => End::Wanted,
+            }
         }
         Err(Failed::Socket) => {
             send.reset_after_data(ResetCode::Reset);
@@ -130,7 +156,21 @@ enum Failed {
     Socket,
 }
 
-async fn to_stream(socket: &Socket, send: &mut SendStream, sent: &mut u64) -> Result<(), Failed> {
+/// What ended the direction from the socket to the stream, in good order.
+#[derive(Debug, Clone, Copy)]
+enum Finished {
+    BySocket,
+    Wanted,
+}
+
+async fn to_stream(
+    socket: &Socket,
+    send: &mut SendStream,
+    sent: &mut u64,
+    end: impl Future<Output = ()>,
+) -> Result<Finished, Failed> {
+    let mut end = std::pin::pin!(end);
+    let mut wanted = false;
     loop {
         let room = poll_fn(|cx| send.poll_room(cx)).await.map_err(Failed::stream)?;
         let bytes = poll_fn(|cx| {
@@ -138,12 +178,16 @@ async fn to_stream(socket: &Socket, send: &mut SendStream, sent: &mut u64) -> Re
             if let Poll::Ready(code) = send.poll_cut(cx) {
                 return Poll::Ready(Err(Failed::Stream(code)));
             }
+            if end.as_mut().poll(cx).is_ready() {
+                wanted = true;
+                return Poll::Ready(Ok(None));
+            }
             socket.poll_read(cx, room.min(CHUNK)).map_err(|_| Failed::Socket)
         })
         .await?;
         let Some(mut bytes) = bytes else {
             send.finish();
-            return Ok(());
+            return Ok(if wanted { Finished::Wanted } else { Finished::BySocket });
         };
         *sent += bytes.len() as u64;
         while !bytes.is_empty() {

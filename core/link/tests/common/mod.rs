@@ -1,5 +1,6 @@
 //! Two ends of a link over loopback TCP, for the tests.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::{sync::Arc, time::Duration};
 
