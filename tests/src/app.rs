@@ -186,7 +186,7 @@ pub(crate) async fn client_pod(namespace: &Namespace) -> Client {
         if containers.iter().any(|one| one.ready) { Ok(()) } else { Err(format!("{:?}", status.phase)) }
     })
     .await;
-    Client::new(pods, CLIENT)
+    Client::in_pod(pods, CLIENT)
 }
 
 /// As PodSecurity's `restricted` wants it, and small.

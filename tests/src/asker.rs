@@ -133,6 +133,12 @@ impl Report {
         self.answers.iter().filter(|answer| is(answer, name)).count()
     }
 
+    /// Those of them that began after `mark`.
+    #[must_use]
+    pub fn from(&self, mark: Mark) -> Self {
+        Self { answers: since_start(&self.answers, mark) }
+    }
+
     /// The requests that failed.
     #[must_use]
     pub fn lost(&self) -> Vec<&Answer> {

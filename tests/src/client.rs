@@ -1,24 +1,32 @@
-//! The client pod: what asks from inside the cluster.
+//! What asks: the workload's program in a pod of the cluster, or on this machine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, ReadHalf, SimplexStream, WriteHalf};
 
 use crate::asker::Asker;
-use crate::exec;
+use crate::exec::{self, Output};
+use crate::local::program;
 
-/// Runs the workload's client commands in a pod.
+/// Runs the workload's client commands.
 #[derive(Clone)]
-pub struct Client {
-    pods: Api<Pod>,
-    pod: String,
+pub struct Client(Place);
+
+#[derive(Clone)]
+enum Place {
+    Pod { pods: Box<Api<Pod>>, name: String },
+    Here { program: PathBuf },
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Client").field(&self.pod).finish()
+        f.write_str(match &self.0 {
+            Place::Pod { name, .. } => name,
+            Place::Here { .. } => "here",
+        })
     }
 }
 
@@ -34,8 +42,17 @@ pub struct Load {
 }
 
 impl Client {
-    pub(crate) fn new(pods: Api<Pod>, pod: &str) -> Self {
-        Self { pods, pod: pod.to_owned() }
+    pub(crate) fn in_pod(pods: Api<Pod>, pod: &str) -> Self {
+        Self(Place::Pod { pods: Box::new(pods), name: pod.to_owned() })
+    }
+
+    /// On this machine, for what a forward brings here.
+    ///
+    /// # Panics
+    /// When the program is not built.
+    #[must_use]
+    pub fn here() -> Self {
+        Self(Place::Here { program: program() })
     }
 
     /// Runs a command; its output.
@@ -46,7 +63,11 @@ impl Client {
     /// # Panics
     /// When the command could not be run at all.
     pub async fn run(&self, args: &[&str]) -> Result<String, String> {
-        let output = exec::run(&self.pods, &self.pod, args).await.unwrap_or_else(|error| panic!("{error}"));
+        let output = match &self.0 {
+            Place::Pod { pods, name } => exec::run(pods, name, args).await,
+            Place::Here { program } => run_here(program, args).await,
+        };
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
         if output.ok {
             Ok(output.out)
         } else {
@@ -54,12 +75,12 @@ impl Client {
         }
     }
 
-    /// One request by a new connection: the name of who answered.
-    ///
-    /// # Errors
-    /// The fault's word.
-    pub async fn name(&self, url: &str) -> Result<String, String> {
-        self.get(url).await.map(|body| kubetether_workload::http::name_in(&body).to_owned())
+    /// One request by a new connection: the name of who answered, or `fault: WORD`.
+    pub async fn who(&self, url: &str) -> String {
+        match self.get(url).await {
+            Ok(body) => kubetether_workload::http::name_in(&body).to_owned(),
+            Err(word) => format!("fault: {word}"),
+        }
     }
 
     /// One request by a new connection: the answer's body.
@@ -123,8 +144,7 @@ impl Client {
     /// When it cannot be started.
     pub async fn ask(&self, url: &str, every: u32) -> Asker {
         let args = ["ask", url, "--every-ms", &every.to_string()];
-        let process = exec::start(&self.pods, &self.pod, &args, true).await;
-        Asker::new(process.unwrap_or_else(|error| panic!("{error}")))
+        Asker::new(self.start(&args).await)
     }
 
     /// A raw connection that stays open between its steps.
@@ -132,11 +152,24 @@ impl Client {
     /// # Panics
     /// When the command cannot be started.
     pub async fn open(&self, address: &str) -> Talk {
-        let process = exec::start(&self.pods, &self.pod, &["talk", address], true).await;
-        let mut talk = Talk::new(process.unwrap_or_else(|error| panic!("{error}")));
+        let mut talk = Talk::new(self.start(&["talk", address]).await);
         talk.first = talk.next().await;
         talk
     }
+
+    async fn start(&self, args: &[&str]) -> AttachedProcess {
+        let Place::Pod { pods, name } = &self.0 else {
+            panic!("only a client pod leads a process step by step")
+        };
+        exec::start(pods, name, args, true).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+async fn run_here(program: &PathBuf, args: &[&str]) -> Result<Output, String> {
+    let ran = tokio::process::Command::new(program).args(args).kill_on_drop(true).output().await;
+    let ran = ran.map_err(|error| format!("{} {args:?}: {error}", program.display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Output { ok: ran.status.success(), out: text(&ran.stdout), err: text(&ran.stderr) })
 }
 
 /// A raw connection of the client pod, led step by step; dropping it ends the command.

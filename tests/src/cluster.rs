@@ -54,7 +54,8 @@ impl Cluster {
 }
 
 /// The checkout's top folder: tests run in their package's.
-pub(crate) fn root() -> PathBuf {
+#[must_use]
+pub fn root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_owned()
 }

@@ -5,12 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use kubetether::{Config, Session};
 
 use crate::app::{self, App};
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::diagnosis;
 use crate::namespace::{Namespace, Security};
+use crate::outcome::Outcome;
 use crate::snapshot::{Snapshot, nothing_of_ours};
 use crate::wait::{SHORT, eventually};
 
@@ -72,6 +74,20 @@ impl Scenario {
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Settings of a session in the namespace, with all rights.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config::new().kubeconfig(self.cluster.kubeconfig()).namespace(self.namespace.name())
+    }
+
+    /// A session in the namespace, with all rights.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn session(&self) -> Session {
+        Session::start(self.config()).await.good()
     }
 
     /// Deploys the application and a client pod, waits until the one answers the other, and remembers how

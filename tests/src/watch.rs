@@ -10,7 +10,7 @@ use crate::namespace::Namespace;
 /// What one process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Whose it is: a pod's name, or `here`.
+    /// Whose it is.
     pub who: String,
     /// Resident memory, KiB.
     pub rss_kib: u64,
@@ -26,19 +26,32 @@ pub struct Held {
 /// Without /proc.
 #[must_use]
 pub fn of_this_process() -> Held {
-    let status =
-        std::fs::read_to_string("/proc/self/status").unwrap_or_else(|error| panic!("/proc: {error}"));
+    let mut held = of_process(std::process::id());
+    // One of them is the listing's own.
+    held.descriptors -= 1;
+    held
+}
+
+/// What a process of this machine and user holds.
+///
+/// # Panics
+/// When there is none of that number.
+#[must_use]
+pub fn of_process(id: u32) -> Held {
+    let folder = format!("/proc/{id}");
+    let status = std::fs::read_to_string(format!("{folder}/status"));
+    let status = status.unwrap_or_else(|error| panic!("{folder}: {error}"));
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
-        number.unwrap_or_else(|| panic!("no {name} in /proc/self/status"))
+        number.unwrap_or_else(|| panic!("no {name} in {folder}/status"))
     };
-    let listed = std::fs::read_dir("/proc/self/fd").unwrap_or_else(|error| panic!("/proc: {error}"));
+    let listed =
+        std::fs::read_dir(format!("{folder}/fd")).unwrap_or_else(|error| panic!("{folder}: {error}"));
     Held {
-        who: "here".to_owned(),
+        who: format!("process {id}"),
         rss_kib: field("VmRSS:"),
-        // One of them is the listing's own.
-        descriptors: listed.count() as u64 - 1,
+        descriptors: listed.count() as u64,
         threads: field("Threads:"),
     }
 }

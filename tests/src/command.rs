@@ -1,0 +1,144 @@
+//! The built command as a process, told by JSON.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::sync::OnceCell;
+
+use crate::cluster::root;
+use crate::scenario::Scenario;
+use crate::wait::LONG;
+
+static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+
+/// A running `kubetether`; killed when dropped.
+#[derive(Debug)]
+pub struct Command {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    errors: ChildStderr,
+    /// What was told so far.
+    told: Vec<Value>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// All it told.
+    pub told: Vec<Value>,
+    /// Its standard error.
+    pub errors: String,
+}
+
+impl Command {
+    /// Starts it with `--output json` in the scenario's namespace.
+    ///
+    /// # Panics
+    /// When it cannot be built or started.
+    pub async fn start(at: &Scenario, args: &[&str]) -> Self {
+        let mut all = vec!["--namespace", at.namespace().name()];
+        all.extend(args);
+        Self::start_with(at.cluster().kubeconfig(), &all).await
+    }
+
+    /// Starts it with `--output json` and a kubeconfig.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with(kubeconfig: impl AsRef<Path>, args: &[&str]) -> Self {
+        let program = BUILT.get_or_init(build).await;
+        let mut command = tokio::process::Command::new(program);
+        command.args(["--output", "json", "--kubeconfig"]).arg(kubeconfig.as_ref()).args(args);
+        let piped =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = piped.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let errors = child.stderr.take().expect("it is piped");
+        Self { child, lines, errors, told: Vec::new() }
+    }
+
+    /// The next thing told of a type; what is told before it is passed over.
+    ///
+    /// # Panics
+    /// When it ends before, or takes too long.
+    pub async fn told(&mut self, kind: &str) -> Value {
+        let found = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap_or_else(|error| panic!("its output: {error}"));
+                let Some(line) = line else { panic!("it ended before `{kind}`: {:#?}", self.told) };
+                let value: Value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                self.told.push(value.clone());
+                if value["type"] == kind {
+                    return value;
+                }
+            }
+        };
+        let found = tokio::time::timeout(LONG, found).await;
+        found.unwrap_or_else(|_| panic!("not told within {LONG:?}: {kind}"))
+    }
+
+    /// Its process's number.
+    ///
+    /// # Panics
+    /// When it is over.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("it is over"))
+    }
+
+    /// Sends it a signal by name, as in `INT`.
+    ///
+    /// # Panics
+    /// When it is over.
+    pub async fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let sent = tokio::process::Command::new("kill").args(["-s", name, &id]).status().await;
+        assert!(sent.is_ok_and(|status| status.success()), "signal {name} was not sent");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub async fn ended(mut self) -> Ended {
+        let mut errors = String::new();
+        let whole = async {
+            let read = async {
+                while let Ok(Some(line)) = self.lines.next_line().await {
+                    let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                    self.told.push(value);
+                }
+            };
+            let (_, _, status) =
+                tokio::join!(read, self.errors.read_to_string(&mut errors), self.child.wait());
+            status
+        };
+        let status = tokio::time::timeout(LONG, whole).await.unwrap_or_else(|_| panic!("it does not end"));
+        let code = status.as_ref().ok().and_then(ExitStatus::code);
+        Ended { code, told: self.told, errors }
+    }
+}
+
+/// Builds the command with what is built already, and gives its place: beside this test's own program.
+async fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = tokio::process::Command::new(cargo);
+    // The whole workspace, as everywhere: alone it would be given other features of shared dependencies.
+    command.args(["build", "--quiet", "--locked", "--workspace", "--bin", "kubetether"]).current_dir(root());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.output().await.unwrap_or_else(|error| panic!("cargo: {error}"));
+    assert!(output.status.success(), "the command is not built: {}", String::from_utf8_lossy(&output.stderr));
+    let here = std::env::current_exe().unwrap_or_else(|error| panic!("this program's place: {error}"));
+    let folder = here.parent().and_then(Path::parent).unwrap_or(&here);
+    let program = folder.join("kubetether");
+    assert!(program.is_file(), "{} is missing after it was built", program.display());
+    program
+}

@@ -1,0 +1,99 @@
+//! The built command.
+
+use kubetether_tests::{App, CLUSTER, Client, Command, LOCAL, Local, closed_port, scenario};
+use serde_json::Value;
+
+fn kinds(told: &[Value]) -> Vec<&str> {
+    told.iter().filter_map(|line| line["type"].as_str()).collect()
+}
+
+#[test]
+fn an_exchange_until_ctrl_c() {
+    scenario("cli-exchange", async |at| {
+        let client = at.shop(&App::orders().port("admin", 81, 8080)).await;
+        let local = Local::http();
+        let to = format!("{}:http", local.port());
+        let mut command = Command::start(at, &["exchange", "orders", "--to", &to]).await;
+        let result = command.told("exchange").await;
+        assert_eq!(result["target"], "svc/orders");
+        assert_eq!(result["ports"][0]["service_port"], 80);
+        assert_eq!(result["passed_through"][0], 81);
+        assert_eq!(client.who("http://orders/").await, LOCAL);
+        command.signal("INT").await;
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(kinds(&ended.told).last(), Some(&"restored"));
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+    });
+}
+
+#[test]
+fn forwards_until_it_is_asked_to_end() {
+    scenario("cli-forward", async |at| {
+        at.shop(&App::orders()).await;
+        let port = closed_port();
+        let args = ["forward", "orders:80", "deploy/orders:8080", "--port", &port.to_string()];
+        let mut command = Command::start(at, &args).await;
+        let first = command.told("forward").await;
+        assert_eq!(first["address"], format!("127.0.0.1:{port}"));
+        let second = command.told("forward").await;
+        for line in [first, second] {
+            let url = format!("http://{}/", line["address"].as_str().unwrap());
+            assert_eq!(Client::here().who(&url).await, CLUSTER);
+        }
+        command.signal("TERM").await;
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+    });
+}
+
+#[test]
+fn exit_codes_tell_the_class_of_a_failure() {
+    scenario("cli-codes", async |at| {
+        at.shop(&App::orders()).await;
+        let nowhere = format!(
+            "{{\"apiVersion\":\"v1\",\"kind\":\"Config\",\"current-context\":\"x\",\"clusters\":[{{\"name\":\"x\",\"cluster\":{{\"server\":\"http://127.0.0.1:{}\"}}}}],\"contexts\":[{{\"name\":\"x\",\"context\":{{\"cluster\":\"x\",\"user\":\"x\"}}}}],\"users\":[{{\"name\":\"x\",\"user\":{{}}}}]}}",
+            closed_port()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubeconfig");
+        std::fs::write(&file, nowhere).unwrap();
+        let file = file.to_str().unwrap();
+        for (args, code, name) in [
+            (vec!["exchange", "nope", "--to", "8080"], 4, "no_such_target"),
+            (vec!["exchange", "orders", "--to", "8080:443"], 4, "no_such_port"),
+            (vec!["--context", "nobody", "exchange", "orders", "--to", "8080"], 2, "no_such_context"),
+            (vec!["forward", "orders:81"], 4, "refused"),
+        ] {
+            let ended = Command::start(at, &args).await.ended().await;
+            assert_eq!(ended.code, Some(code), "{args:?}: {ended:#?}");
+            let errors: Vec<&Value> = ended.told.iter().filter(|line| line["type"] == "error").collect();
+            assert_eq!(errors.len(), 1, "{args:?}: {ended:#?}");
+            assert_eq!(errors[0]["code"], name, "{args:?}");
+        }
+        let ended = Command::start_with(file, &["forward", "orders:80"]).await.ended().await;
+        assert_eq!(ended.code, Some(3), "{ended:#?}");
+        let ended = Command::start(at, &["exchange", "orders"]).await.ended().await;
+        assert_eq!(ended.code, Some(2), "{ended:#?}");
+        assert!(ended.errors.contains("--to"), "{ended:#?}");
+    });
+}
+
+#[test]
+fn ctrl_c_while_it_starts() {
+    scenario("cli-cancel", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let local = Local::http();
+        let port = local.port().to_string();
+        let mut command = Command::start(at, &["exchange", "orders", "--to", &port]).await;
+        let mut step = command.told("progress").await;
+        while step["step"] != 4 {
+            step = command.told("progress").await;
+        }
+        command.signal("INT").await;
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(6), "{ended:#?}");
+        assert!(kinds(&ended.told).contains(&"restored"), "{ended:#?}");
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+    });
+}

@@ -1,0 +1,111 @@
+//! Others write to the Service while it is exchanged.
+
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kubetether::{HandleState, SessionState, To};
+use kubetether_tests::{
+    App, CLOSE, CLUSTER, LOCAL, LONG, Local, Outcome, SHORT, Scenario, eventually, scenario,
+};
+use serde_json::{Value, json};
+
+/// Somebody's merge patch to the Service, under a name of theirs.
+async fn edit(at: &Scenario, spec: Value) {
+    let params =
+        PatchParams { field_manager: Some("impatient-operator".to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    at.namespace().api::<Service>().patch("orders", &params, &patch).await.unwrap();
+}
+
+async fn spec(at: &Scenario) -> Value {
+    let service = at.namespace().api::<Service>().get("orders").await.unwrap();
+    serde_json::to_value(service.spec).unwrap()
+}
+
+/// Waits until the Service leads to the interceptor again.
+async fn taken_again(at: &Scenario) {
+    eventually("the Service's selector is ours again", SHORT, async || {
+        let spec = spec(at).await;
+        let app = spec["selector"]["app"].as_str().unwrap_or_default();
+        if app.starts_with("kt-") { Ok(()) } else { Err(format!("it is {app}")) }
+    })
+    .await;
+}
+
+#[test]
+fn a_manifest_applied_again_is_put_back_three_times_a_minute() {
+    scenario("edit-selector", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let local = Local::http();
+        let session = at.session().await;
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        for _ in 0..3 {
+            edit(at, json!({ "selector": { "app": "orders" } })).await;
+            taken_again(at).await;
+        }
+        eventually("this machine answers again", SHORT, async || match client.who("http://orders/").await {
+            name if name == LOCAL => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        assert_eq!(exchange.state(), HandleState::Active);
+
+        edit(at, json!({ "selector": { "app": "orders" } })).await;
+        let mut states = exchange.states();
+        let degraded = states.wait_for(|state| matches!(state, HandleState::PassThrough(_)));
+        let state =
+            tokio::time::timeout(LONG, degraded).await.expect("the handle does not give in").unwrap().clone();
+        assert!(state.to_string().contains("impatient-operator"), "{state}");
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+        session.close(CLOSE).await.good();
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+    });
+}
+
+#[test]
+fn what_they_changed_survives_the_close() {
+    scenario("edit-target-port", async |at| {
+        let client = at.shop(&App::orders().serving("http", 8081)).await;
+        let local = Local::http();
+        let session = at.session().await;
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        let port = json!({ "name": "http", "port": 80, "protocol": "TCP", "targetPort": 8081 });
+        edit(at, json!({ "ports": [port], "externalTrafficPolicy": null })).await;
+        eventually("this machine answers again", SHORT, async || match client.who("http://orders/").await {
+            name if name == LOCAL => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        exchange.close(CLOSE).await.good();
+        assert_eq!(spec(at).await["ports"][0]["targetPort"], 8081);
+        let answer = client.get("http://orders/").await;
+        assert!(answer.as_ref().is_ok_and(|body| body.contains("port=8081")), "{answer:?}");
+        session.close(CLOSE).await.good();
+        let spec = spec(at).await;
+        assert_eq!(spec["selector"], json!({ "app": "orders" }));
+        assert_eq!(spec["ports"][0]["targetPort"], 8081);
+        // The one difference is theirs.
+        at.baseline().await;
+    });
+}
+
+#[test]
+fn a_deleted_service_is_lost_and_the_session_stays() {
+    scenario("edit-deleted", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let local = Local::http();
+        let session = at.session().await;
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        at.namespace().api::<Service>().delete("orders", &DeleteParams::default()).await.unwrap();
+        let state = tokio::time::timeout(LONG, exchange.closed()).await.expect("the handle does not notice");
+        assert!(matches!(&state, HandleState::Lost(why) if why.contains("deleted")), "{state}");
+        assert_eq!(session.state(), SessionState::Ready);
+
+        // The same session can do other things meanwhile.
+        let forward = session.forward("deploy/orders:8080").await.good();
+        let here = kubetether_tests::Client::here();
+        assert_eq!(here.who(&format!("http://{}/", forward.address())).await, CLUSTER);
+        session.close(CLOSE).await.good();
+        assert_eq!(client.who("http://orders/").await, "fault: name");
+        at.baseline().await;
+    });
+}

@@ -1,0 +1,18 @@
+//! Every promise on a cluster, one file each. One program, since they share minutes of linking and can
+//! wait for the cluster side by side.
+
+#![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
+
+mod cli;
+mod client_dies;
+mod exchange_agent_killed;
+mod exchange_basic;
+mod exchange_foreign_edits;
+mod exchange_open_connections;
+mod exchange_refused;
+mod exchange_restricted;
+mod exchange_tcp;
+mod forward;
+mod harness;
+mod rights;
+mod session;
