@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = Session::start(Config::new()).await?;
     let forward = session.forward(destination.as_str()).await?;
     let mut connection = TcpStream::connect(forward.address()).await?;
-    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await?;
     tokio::io::stdout().write_all(&answer).await?;

@@ -6,26 +6,28 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PropagationPolicy;
+use kube::api::{Preconditions, PropagationPolicy};
 use kubetether_link::Link;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::{self, Host};
-use crate::cluster::api::{is_already_there, owner_reference};
+use crate::cluster::api::{is_already_there, is_conflict, owner_reference};
 use crate::cluster::pod_wait::{self, Controller};
-use crate::cluster::{Cluster, agent_config_map, agent_link, calls, gone, names};
+use crate::cluster::{Cluster, agent_config_map, agent_link, calls, gone, names, quota};
 use crate::session::Shared;
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// A gateway without a client ends after this long.
 const IDLE: Duration = Duration::from_secs(30);
+/// A gateway that did not start is taken away within this time.
+const UNDO: Duration = Duration::from_secs(20);
 /// Kubernetes takes a finished gateway's Job away after this long.
 const FINISHED: i32 = 5;
 
 /// The session's gateway, once something needed one.
 #[derive(Debug, Default)]
-pub(crate) struct GatewaySlot(Mutex<Option<Gateway>>);
+pub(crate) struct GatewaySlot(Arc<Mutex<Option<Gateway>>>);
 
 #[derive(Clone, Debug)]
 struct Gateway {
@@ -37,18 +39,22 @@ struct Gateway {
 
 impl GatewaySlot {
     /// The link to a gateway that is up: the session's, or another one if that is gone.
-    pub(crate) async fn link(&self, shared: &Shared, deadline: Deadline) -> Result<Link> {
-        let mut slot = tokio::time::timeout_at(deadline.instant(), self.0.lock())
+    pub(crate) async fn link(&self, shared: &Arc<Shared>, deadline: Deadline) -> Result<Link> {
+        let mut slot = tokio::time::timeout_at(deadline.instant(), self.0.clone().lock_owned())
             .await
             .map_err(|_| Error::deadline("waiting for the gateway"))?;
         if let Some(gateway) = slot.as_ref().filter(|gateway| gateway.link.close_reason().is_none()) {
             return Ok(gateway.link.clone());
         }
-        // Boxed: every connection of a forward may come through here, and few start a gateway.
-        let gateway = Box::pin(attach(shared, deadline)).await?;
-        let link = gateway.link.clone();
-        *slot = Some(gateway);
-        Ok(link)
+        // A task of the session goes on when the caller gives up, so that what it makes is not lost.
+        let (tell, told) = oneshot::channel();
+        let owner = shared.clone();
+        shared.tasks.spawn("start of the gateway", async move {
+            let started = attach(&owner, deadline).await;
+            *slot = started.as_ref().ok().cloned();
+            let _ = tell.send(started.map(|gateway| gateway.link));
+        });
+        told.await.unwrap_or_else(|_| Err(Error::closed("the session")))
     }
 
     /// Takes the gateway away unless other sessions use it.
@@ -67,10 +73,7 @@ impl GatewaySlot {
                 return Ok(());
             }
         }
-        let cluster = &shared.cluster;
-        cluster.delete::<Job>(&gateway.name, None, PropagationPolicy::Foreground, deadline).await?;
-        agent_config_map::disown(cluster, shared.agent()?, &gateway.uid, deadline).await?;
-        gone::wait::<Job>(cluster, &gateway.name, deadline).await
+        remove(&shared.cluster, shared.agent()?, &gateway.name, &gateway.uid, deadline).await
     }
 }
 
@@ -82,18 +85,40 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
         let job = Box::pin(find_or_create(cluster, agent, &name, deadline)).await?;
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let controller = Controller { kind: "Job", instance: &name };
-        let pod = pod_wait::running(cluster, controller, None, deadline).await?;
-        let linked =
-            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await;
-        match linked {
+        let linked = async {
+            let pod = pod_wait::running(cluster, controller, None, deadline).await?;
+            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await
+        };
+        match linked.await {
             Ok(link) => return Ok(Gateway { name, link, uid }),
             // Its last session is taking it away right now, or its pod has just gone.
             Err(error) if agent_link::is_leaving(&error) => {
                 gone::wait::<Job>(cluster, &name, deadline).await?;
             }
-            Err(error) => return Err(error),
+            // One that does not start for us does not start for others.
+            Err(error) => {
+                if let Err(left) = remove(cluster, agent, &name, &uid, Deadline::after(UNDO)).await {
+                    tracing::warn!(
+                        error = left.report(),
+                        "a gateway that could not be started is left behind"
+                    );
+                }
+                return Err(error);
+            }
         }
     }
+}
+
+/// Deletes the Job, if it still is this one, with its pods and its share of the ConfigMap.
+async fn remove(cluster: &Cluster, agent: &Agent, name: &str, uid: &str, deadline: Deadline) -> Result<()> {
+    let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    match cluster.delete::<Job>(name, Some(this), PropagationPolicy::Foreground, deadline).await {
+        Ok(()) => gone::wait::<Job>(cluster, name, deadline).await?,
+        // The name is another session's gateway's by now.
+        Err(error) if is_conflict(&error) => {}
+        Err(error) => return Err(error),
+    }
+    agent_config_map::disown(cluster, agent, uid, deadline).await
 }
 
 async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: Deadline) -> Result<Job> {
@@ -125,13 +150,12 @@ async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: 
 /// A pod of the namespace whose image the gateway can run on.
 async fn host(cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<Host> {
     let theirs = format!("{}!={}", names::MANAGED_BY, names::KUBETETHER);
-    let pods: Vec<Pod> = cluster.list(&theirs, deadline).await?;
-    if let Some(host) = pods.iter().find_map(Host::of) {
-        return Ok(host);
-    }
-    match agent {
-        Agent::Image { image, .. } => Ok(Host::of_image(image)),
-        Agent::Carried { .. } => Err(Error::new(
+    let (pods, cpu_limit) =
+        tokio::join!(cluster.list::<Pod>(&theirs, deadline), quota::demands_cpu_limit(cluster, deadline));
+    let host = match (pods?.iter().find_map(Host::of), agent) {
+        (Some(host), _) => Ok(host),
+        (None, Agent::Image { image, .. }) => Ok(Host::of_image(image)),
+        (None, Agent::Carried { .. }) => Err(Error::new(
             ErrorCode::Unsupported,
             format!(
                 "namespace {} has no running pod whose image the gateway could run on",
@@ -139,7 +163,8 @@ async fn host(cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<Ho
             ),
         )
         .try_this("start a workload there, or name an image of the agent in the settings")),
-    }
+    };
+    Ok(host?.limit_cpu(cpu_limit))
 }
 
 fn is_over(job: &Job) -> bool {

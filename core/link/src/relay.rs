@@ -170,24 +170,26 @@ async fn to_stream(
     end: impl Future<Output = ()>,
 ) -> Result<Finished, Failed> {
     let mut end = std::pin::pin!(end);
-    let mut wanted = false;
     loop {
-        let room = poll_fn(|cx| send.poll_room(cx)).await.map_err(Failed::stream)?;
         let bytes = poll_fn(|cx| {
-            // A cut is seen also while the socket is silent.
+            // Both are seen also while the socket is silent or the stream has no room.
             if let Poll::Ready(code) = send.poll_cut(cx) {
                 return Poll::Ready(Err(Failed::Stream(code)));
             }
             if end.as_mut().poll(cx).is_ready() {
-                wanted = true;
-                return Poll::Ready(Ok(None));
+                return Poll::Ready(Ok(Err(Finished::Wanted)));
             }
-            socket.poll_read(cx, room.min(CHUNK)).map_err(|_| Failed::Socket)
+            let room = ready!(send.poll_room(cx)).map_err(Failed::stream)?;
+            let read = ready!(socket.poll_read(cx, room.min(CHUNK))).map_err(|_| Failed::Socket)?;
+            Poll::Ready(Ok(read.ok_or(Finished::BySocket)))
         })
         .await?;
-        let Some(mut bytes) = bytes else {
-            send.finish();
-            return Ok(if wanted { Finished::Wanted } else { Finished::BySocket });
+        let mut bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(finished) => {
+                send.finish();
+                return Ok(finished);
+            }
         };
         *sent += bytes.len() as u64;
         while !bytes.is_empty() {

@@ -42,6 +42,8 @@ pub(crate) struct Host {
     tolerations: Vec<Toleration>,
     image_pull_secrets: Option<Vec<k8s_openapi::api::core::v1::LocalObjectReference>>,
     injection: Injection,
+    /// Set when a quota of the namespace refuses pods without one.
+    cpu_limit: bool,
 }
 
 /// Whether a service mesh puts its proxy into the user's pod.
@@ -61,7 +63,13 @@ impl Host {
             tolerations: Vec::new(),
             image_pull_secrets: None,
             injection: Injection::None,
+            cpu_limit: false,
         }
+    }
+
+    /// Gives the agent a limit of CPU.
+    pub(crate) fn limit_cpu(self, cpu_limit: bool) -> Self {
+        Self { cpu_limit, ..self }
     }
 
     /// `None` when the pod cannot lend anything: it does not run, or shares its node's network.
@@ -88,6 +96,7 @@ impl Host {
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             image_pull_secrets: spec.image_pull_secrets.clone(),
             injection,
+            cpu_limit: false,
         })
     }
 }
@@ -168,7 +177,7 @@ fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Contai
         }),
         resources: Some(ResourceRequirements {
             requests: Some(quantities("10m", "32Mi")),
-            limits: Some(BTreeMap::from([("memory".into(), Quantity("128Mi".into()))])),
+            limits: Some(limits(host)),
             ..Default::default()
         }),
         security_context: Some(SecurityContext {
@@ -181,6 +190,15 @@ fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Contai
         volume_mounts: mounts(agent),
         ..Default::default()
     }
+}
+
+fn limits(host: &Host) -> BTreeMap<String, Quantity> {
+    let mut limits = BTreeMap::from([("memory".into(), Quantity("128Mi".into()))]);
+    if host.cpu_limit {
+        // The agent has one thread, so this does not slow it down.
+        limits.insert("cpu".into(), Quantity("1".into()));
+    }
+    limits
 }
 
 fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
@@ -307,6 +325,7 @@ mod tests {
             tolerations: vec![],
             image_pull_secrets: None,
             injection: Injection::None,
+            cpu_limit: false,
         };
         let agent = Agent::Carried { bytes: (*b"\x7fELF").into(), hash: "0123456789".into() };
         let spec = template(&agent, &host, BTreeMap::new(), &[]).spec.unwrap();

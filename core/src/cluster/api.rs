@@ -14,6 +14,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::client::{Renewal, Unreachable};
 use super::names;
 use crate::{Deadline, Error, ErrorCode, Result};
 
@@ -197,17 +198,26 @@ impl Cluster {
                     _ => error,
                 }
             }
-            other => Error::new(
-                ErrorCode::Unreachable,
-                format!("{place}: the API server at {} cannot be reached", self.server),
-            )
-            .on(object)
-            .because(other)
-            .try_this(format!(
-                "check that {} is the right server and answers from this machine",
-                self.server
-            )),
+            other => self.unreachable(&place, other).on(object),
         }
+    }
+
+    /// No answer: says why in the words of whoever knows best.
+    fn unreachable(&self, place: &str, error: kube::Error) -> Error {
+        if let kube::Error::Service(inner) = &error {
+            if let Some(renewal) = inner.downcast_ref::<Renewal>() {
+                return Error::new(ErrorCode::Unauthorized, format!("{place}: {renewal}")).because(error);
+            }
+            if let Some(known) = inner.downcast_ref::<Unreachable>() {
+                return Error::new(ErrorCode::Unreachable, format!("{place}: {known}"));
+            }
+        }
+        Error::new(
+            ErrorCode::Unreachable,
+            format!("{place}: the API server at {} cannot be reached", self.server),
+        )
+        .because(error)
+        .try_this(format!("check that {} is the right server and answers from this machine", self.server))
     }
 }
 

@@ -21,7 +21,9 @@ use tower::{ServiceBuilder, service_fn};
 
 use self::auth::Authorizer;
 use self::connections::Connections;
+pub(crate) use self::send::Renewal;
 use self::send::Sender;
+pub(crate) use self::unreachable::Unreachable;
 use super::kubeconfig::{self, Selected, Surroundings, User};
 pub(crate) use super::kubeconfig::{LoadError, Options};
 
@@ -36,14 +38,9 @@ pub(crate) struct Loaded {
     pub(crate) user: Option<String>,
 }
 
-/// Makes a client. Nothing is asked of the API server; a credential plugin is run, once, for up to three
-/// minutes, since some log in through a browser. Cancel-safe: a plugin that runs is killed.
-pub(crate) async fn connect(options: Options<'_>) -> Result<Loaded, LoadError> {
-    connect_within(options, Times::default().plugin).await
-}
-
-/// The same with less time for the plugin, so that its own words are in the error when a deadline passes.
-pub(crate) async fn connect_within(options: Options<'_>, limit: Duration) -> Result<Loaded, LoadError> {
+/// Makes a client. Nothing is asked of the API server; a credential plugin is run, once, for up to `limit` and
+/// at most three minutes, since some log in through a browser. Cancel-safe: a plugin that runs is killed.
+pub(crate) async fn connect(options: Options<'_>, limit: Duration) -> Result<Loaded, LoadError> {
     let times = Times::default();
     // Later runs have the usual time: they happen behind a session that is ready.
     connect_from(options, Surroundings::process(), times, limit.min(times.plugin)).await

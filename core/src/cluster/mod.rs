@@ -14,6 +14,7 @@ pub(crate) mod kubeconfig;
 pub(crate) mod lease;
 pub(crate) mod names;
 pub(crate) mod pod_wait;
+pub(crate) mod quota;
 pub(crate) mod tls;
 pub(crate) mod transport;
 

@@ -75,16 +75,13 @@ impl Guard {
         }
     }
 
-    /// Lets a task of the session serve the callers that come over this link.
-    pub(crate) fn serve(&self, link: &Link) {
-        let inbound = Inbound {
+    /// From now on the interceptor's callers are this exchange's.
+    pub(crate) fn receive(&self, kept: &Kept) {
+        kept.inbound.set(Some(Inbound {
             locals: self.locals.clone(),
             counters: self.counters.clone(),
             ending: self.ending.clone(),
-        };
-        self.shared
-            .tasks
-            .spawn("inbound connections", inbound.serve(link.clone(), self.shared.tasks.clone()));
+        }));
     }
 
     /// Ends the connections that are still open.
@@ -160,6 +157,16 @@ impl Guard {
                 editor(&live)
             );
             tracing::warn!(service = name, "somebody keeps changing an exchanged Service");
+            // What still is ours must not stay beside what is theirs: callers would find nobody.
+            if let Err(error) =
+                service::restore(&self.shared.cluster, &next, &lease, Deadline::after(ATTEMPT)).await
+            {
+                tracing::debug!(
+                    error = error.report(),
+                    "a Service that somebody keeps changing was not put back"
+                );
+            }
+            self.plan = next;
             self.life.set(HandleState::PassThrough(reason));
             self.look_again = self.put_backs.front().map(|oldest| *oldest + WINDOW);
             return Ok(());
@@ -222,9 +229,7 @@ impl Guard {
             agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
         pod_ready(shared, &pod, deadline).await?;
         calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await?;
-        self.serve(&link);
-        kept.pod = pod;
-        kept.link = link;
+        kept.moved(shared, pod, link);
         prove::traffic_arrives(&kept.link, &self.plan, deadline).await
     }
 }

@@ -1,9 +1,9 @@
 //! Connections of the cluster's callers, taken to the endpoints of this machine.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay};
+use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::local;
@@ -14,8 +14,8 @@ use crate::to::Local;
 /// Which of the Service's ports go where.
 pub(crate) type Locals = Arc<HashMap<u16, Local>>;
 
-/// How connections of one exchange are served; a cheap handle.
-#[derive(Clone)]
+/// How the connections of one exchange are served; a cheap handle.
+#[derive(Clone, Debug)]
 pub(crate) struct Inbound {
     pub(crate) locals: Locals,
     pub(crate) counters: Counters,
@@ -23,14 +23,32 @@ pub(crate) struct Inbound {
     pub(crate) ending: CancellationToken,
 }
 
-impl Inbound {
+/// Which exchange an interceptor serves at the moment; outlives the exchange, as the interceptor does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InboundSlot(Arc<Mutex<Option<Inbound>>>);
+
+impl InboundSlot {
+    /// From now on connections are this one's; `None` refuses them.
+    pub(crate) fn set(&self, inbound: Option<Inbound>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inbound;
+    }
+
+    fn get(&self) -> Option<Inbound> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Serves what the interceptor sends on this link, until the link is closed.
     pub(crate) async fn serve(self, link: Link, tasks: Tasks) {
         while let Some(incoming) = link.accept().await {
-            tasks.spawn("inbound connection", self.clone().one(incoming));
+            match self.get() {
+                Some(inbound) => tasks.spawn("inbound connection", inbound.one(incoming)),
+                None => incoming.refuse(Refusal::new(RefusalCode::NotAllowed, "no exchange is in force")),
+            }
         }
     }
+}
 
+impl Inbound {
     async fn one(self, mut incoming: Incoming) {
         let Open::Inbound { port, from, .. } = *incoming.open() else {
             incoming
@@ -50,11 +68,7 @@ impl Inbound {
         };
         match connected {
             Ok(socket) => {
-                let relayed = tokio::select! {
-                    flow = relay(incoming.accept(), socket) => Some(flow),
-                    () = self.ending.cancelled() => None,
-                };
-                let Some(flow) = relayed else { return };
+                let flow = relay_until(incoming.accept(), socket, self.ending.cancelled()).await;
                 counted.flow(&flow);
                 tracing::debug!(port, %from, sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
             }

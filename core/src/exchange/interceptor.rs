@@ -81,9 +81,8 @@ impl Interceptor {
         gone::wait::<Deployment>(cluster, &self.name, deadline).await?;
         // The way back goes last: until then a pod of the interceptor may need it.
         cluster.delete::<Service>(&back, None, foreground, deadline).await?;
-        if let Some(uid) = &self.uid {
-            agent_config_map::disown(cluster, agent, uid, deadline).await?;
-        }
+        // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
+        agent_config_map::disown(cluster, agent, self.uid.as_deref().unwrap_or_default(), deadline).await?;
         gone::wait::<Service>(cluster, &back, deadline).await?;
         // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
         gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await

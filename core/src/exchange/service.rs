@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use super::note::{Holder, Note};
 use super::plan::{Look, Plan};
 use crate::cluster::agent_pod::Host;
-use crate::cluster::{Cluster, api, lease, names};
+use crate::cluster::{Cluster, api, lease, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Refuses when somebody who lives holds the Service; else the note of a dead holder, if there is one.
@@ -46,8 +46,10 @@ pub(crate) async fn host(cluster: &Cluster, service: &str, plan: &Plan, deadline
     let selector: Vec<String> =
         plan.original.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let selector = selector.join(",");
-    let pods: Vec<Pod> = cluster.list(&selector, deadline).await?;
-    pods.iter().find_map(Host::of).ok_or_else(|| {
+    let (pods, cpu_limit) =
+        tokio::join!(cluster.list::<Pod>(&selector, deadline), quota::demands_cpu_limit(cluster, deadline));
+    let pods = pods?;
+    pods.iter().find_map(Host::of).map(|host| host.limit_cpu(cpu_limit)).ok_or_else(|| {
         let why = if pods.is_empty() { "there is none" } else { "none of them runs in a network of its own" };
         Error::new(
             ErrorCode::Unsupported,

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kubetether_link::Link;
 
 use super::guard::Guard;
+use super::inbound::InboundSlot;
 use super::interceptor::Interceptor;
 use super::note::Note;
 use super::plan::Plan;
@@ -33,6 +34,7 @@ pub(crate) struct Kept {
     pub(crate) interceptor: Interceptor,
     pub(crate) pod: AgentPod,
     pub(crate) link: Link,
+    pub(crate) inbound: InboundSlot,
     /// What it was made for: it serves only a Service that still looks like this.
     made_for: Plan,
 }
@@ -106,7 +108,7 @@ impl Start<'_> {
         let guard =
             Guard::new(self.shared.clone(), self.life.clone(), plan.clone(), counters.clone(), reservation);
         // From here on callers may come: somebody must be there for them.
-        guard.serve(&link);
+        guard.receive(kept);
         self.taken = true;
         service::take(cluster, &plan, &note, &lease, dead.as_ref(), deadline).await?;
 
@@ -164,7 +166,7 @@ impl Start<'_> {
         let Some(interceptor) = self.unfinished.take() else {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
         };
-        self.kept = Some(Kept { interceptor, pod, link, made_for: plan.clone() });
+        self.kept = Some(Kept::new(self.shared, interceptor, pod, link, plan.clone()));
         Ok(())
     }
 
@@ -196,6 +198,7 @@ impl Start<'_> {
             }
             // Unarmed it passes everything through.
             let _ = calls::disarm(&kept.link, deadline).await;
+            kept.inbound.set(None);
             self.shared.keep(kept);
         }
         self.undo_interceptor().await;
@@ -212,6 +215,23 @@ impl Start<'_> {
 }
 
 impl Kept {
+    fn new(shared: &Shared, interceptor: Interceptor, pod: AgentPod, link: Link, made_for: Plan) -> Self {
+        let kept = Self { interceptor, pod, link, inbound: InboundSlot::default(), made_for };
+        kept.serve(shared);
+        kept
+    }
+
+    /// The interceptor has another pod now.
+    pub(crate) fn moved(&mut self, shared: &Shared, pod: AgentPod, link: Link) {
+        (self.pod, self.link) = (pod, link);
+        self.serve(shared);
+    }
+
+    fn serve(&self, shared: &Shared) {
+        let serving = self.inbound.clone().serve(self.link.clone(), shared.tasks.clone());
+        shared.tasks.spawn("inbound connections", serving);
+    }
+
     /// Whether it can serve the Service as it is planned now.
     fn fits(&self, plan: &Plan) -> bool {
         let ports = |plan: &Plan| -> Vec<_> {

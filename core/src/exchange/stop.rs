@@ -24,6 +24,7 @@ pub(crate) async fn stop(guard: Guard, kept: Kept, deadline: Deadline, lost: Opt
         (None, Ok(())) => HandleState::Closed,
         (None, Err(error)) => HandleState::Lost(error.to_string()),
     };
+    kept.inbound.set(None);
     guard.shared.keep(kept);
     guard.life.end(state, outcome);
 }

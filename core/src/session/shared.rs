@@ -58,7 +58,7 @@ impl Shared {
             context: config.context.as_deref(),
             namespace: config.namespace.as_deref(),
         };
-        let loaded = client::connect(options).await.map_err(Error::from)?;
+        let loaded = client::connect(options, deadline.left()).await?;
         let server = loaded.server.to_string();
         let cluster = Cluster::new(loaded.client, loaded.namespace, server);
         let id = format!("{:08x}", rand::random::<u32>());
