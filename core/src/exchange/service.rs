@@ -38,7 +38,10 @@ fn held(service: &Service, holder: &Holder, living: &lease::SessionNote) -> Erro
         ),
     )
     .on(format!("services/{name}"))
-    .try_this(format!("ask {} to end it, or choose another Service", living.who))
+    .try_this(format!(
+        "ask {} to end it; if that session is dead, delete leases/{} and try again",
+        living.who, holder.lease
+    ))
 }
 
 /// A pod of the Service that the interceptor can borrow its image from.
