@@ -23,6 +23,8 @@ pub(crate) struct Output {
     format: Format,
     screen: Arc<Screen>,
     colour: bool,
+    /// Handles that have been usable: only those can be lost. A start that fails tells so itself.
+    usable: BTreeSet<u64>,
     /// Handles (0: the session) that were told to be disturbed, so that their coming back is told too.
     disturbed: BTreeSet<u64>,
 }
@@ -35,7 +37,7 @@ impl Output {
     }
 
     fn with_colour(format: Format, screen: Arc<Screen>, colour: bool) -> Self {
-        Self { format, screen, colour, disturbed: BTreeSet::new() }
+        Self { format, screen, colour, usable: BTreeSet::new(), disturbed: BTreeSet::new() }
     }
 
     /// Whether standard error may be coloured.
@@ -51,6 +53,13 @@ impl Output {
         match self.format {
             Format::Json => self.screen.result(&serde_json::to_string(line)?),
             Format::Text => self.text(line),
+        }
+    }
+
+    /// Everything that was asked for is usable: tells people at a terminal how to end it.
+    pub(crate) fn up(&self) {
+        if self.format == Format::Text && self.screen.is_live() {
+            self.screen.tell("Ctrl-C puts everything back");
         }
     }
 
@@ -117,9 +126,14 @@ impl Output {
                 self.disturbed.insert(handle);
                 self.screen.tell(&format!("{}: {what}: {reason}", self.paint(YELLOW, "warning")));
             }
-            "lost" => self.screen.tell(&format!("{}: {what} is lost: {reason}", self.paint(RED, "error"))),
-            "active" | "ready" if self.disturbed.remove(&handle) => {
-                self.screen.tell(&format!("{what} works again"));
+            "lost" if self.usable.remove(&handle) => {
+                self.screen.tell(&format!("{}: {what} is lost: {reason}", self.paint(RED, "error")));
+            }
+            "active" | "ready" => {
+                self.usable.insert(handle);
+                if self.disturbed.remove(&handle) {
+                    self.screen.tell(&format!("{what} works again"));
+                }
             }
             _ => {}
         }

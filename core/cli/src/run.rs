@@ -27,13 +27,17 @@ pub(crate) enum Work {
 /// Starts all of it and returns when it is over and put back.
 pub(crate) async fn run(global: &Global, work: Vec<Work>, stops: Stops, output: Output) -> Exit {
     let mut run = Run { output, stops, source: None, live: BTreeSet::new(), serving: false, lost: false };
-    let session = match run.until(Session::start(global.config())).await {
+    let session = match run.until(Box::pin(Session::start(global.config()))).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return run.fail(&error),
-        Err(_) => return Exit::Ended, // before there was anything to put back
+        Err(_) => {
+            let text = "stopped before there was anything to put back".to_owned();
+            let _ = run.say(&Line::Notice { handle: None, text });
+            return Exit::Ended;
+        }
     };
     run.source = Some((session.clone(), session.events()));
-    let left = leftovers(session.namespace(), &work);
+    let left = leftovers(&session, &work);
     let mut held = Vec::new();
     let (because, exit) = run.serve(&session, work, &mut held).await;
     run.put_back(&session, because, exit, left, global).await
@@ -62,7 +66,7 @@ impl Run {
     /// Starts the work and waits for its end: why it ended, and what that means for the exit code.
     async fn serve(&mut self, session: &Session, work: Vec<Work>, held: &mut Vec<Held>) -> (Because, Exit) {
         for item in work {
-            match self.until(start(session, item)).await {
+            match self.until(Box::pin(start(session, item))).await {
                 Ok(Ok((handle, line))) => {
                     held.push(handle);
                     if let Err(because) = self.say(&line) {
@@ -73,6 +77,7 @@ impl Run {
                 Err(because) => return (because, Exit::Ended),
             }
         }
+        self.output.up();
         self.serving = true;
         let because = match self.heard_so_far().await {
             Ok(()) => self.until(pending::<()>()).await.err().unwrap_or(Because::Lost),
@@ -232,18 +237,20 @@ async fn start(session: &Session, work: Work) -> Result<(Held, Line), Error> {
     }
 }
 
-/// What a second Ctrl-C leaves: everything kubetether writes into a cluster can be found by these.
-fn leftovers(namespace: &str, work: &[Work]) -> Line {
+/// What a second Ctrl-C leaves, and how to undo it.
+fn leftovers(session: &Session, work: &[Work]) -> Line {
+    let (namespace, id) = (session.namespace(), session.id());
     let exchanged = work.iter().filter_map(|work| match work {
         Work::Exchange { target, .. } => Some(format!(
-            "{target}: its annotation kubetether.dev/exchange holds its original selector and ports; \
-             put them back into its spec and remove the annotation"
+            "{target}: its callers reach the original pods; if it has the annotation kubetether.dev/exchange, \
+             what it was stands there under `original`, and this puts it back: \
+             kubectl -n {namespace} delete lease kubetether-{id}; then exchange it again, and end that by one Ctrl-C"
         )),
         Work::Forward { .. } => None,
     });
     let ours = format!(
-        "objects of kubetether, to be deleted after that: kubectl -n {namespace} \
-         get deployments,jobs,pods,services,configmaps,leases -l app.kubernetes.io/managed-by=kubetether"
+        "objects of this session, beside those of others; to see them: \
+         kubectl -n {namespace} get leases,deployments,jobs,services,configmaps -l app.kubernetes.io/managed-by=kubetether"
     );
     Line::Abandoned { namespace: namespace.to_owned(), left: exchanged.chain([ours]).collect() }
 }

@@ -33,6 +33,11 @@ impl Screen {
         Self(Mutex::new(Inner { out, err, live, progress: None }))
     }
 
+    /// Whether somebody sits at a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.lock().live
+    }
+
     /// Writes a line to standard output.
     ///
     /// # Errors

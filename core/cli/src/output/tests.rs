@@ -75,6 +75,12 @@ fn only_the_extraordinary_is_told_and_its_end() {
 }
 
 #[test]
+fn a_start_that_was_given_up_is_no_loss() {
+    let lines = [handle("starting", None), handle("lost", Some("cancelled"))];
+    assert_eq!(told(Format::Text, false, &lines).1, "");
+}
+
+#[test]
 fn an_error_is_told_with_its_hint_and_colour_only_where_wanted() {
     let error = Line::of_error(&"frob/x".parse::<kubetether::Target>().unwrap_err());
     let (_, plain) = told(Format::Text, false, std::slice::from_ref(&error));
