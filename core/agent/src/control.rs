@@ -39,6 +39,8 @@ const GREETING: usize = 64;
 const REQUEST: Duration = Duration::from_secs(10);
 /// Calls of one link at once.
 const CALLS: usize = 32;
+/// How long the last bytes of streams may take to be with the client when the agent ends.
+const FLUSH: Duration = Duration::from_secs(5);
 /// How long the tasks of a link that has ended may take to pass its end on.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
@@ -94,6 +96,7 @@ async fn greet(acceptor: &Acceptor, socket: TcpStream) -> Option<Link> {
 }
 
 async fn serve_link<J: Serve>(shared: &Shared, job: &Arc<J>, link: Link) {
+    let _serving = shared.serving.one();
     let who = link.peer().map(|peer| peer.who).unwrap_or_default();
     tracing::info!(clients = shared.clients(), "a client attached");
     tracing::debug!(who, "the client's name");
@@ -101,10 +104,17 @@ async fn serve_link<J: Serve>(shared: &Shared, job: &Arc<J>, link: Link) {
     let mut phase = shared.drain.watch();
     let mut streams = JoinSet::new();
     loop {
-        match *phase.borrow_and_update() {
+        let now = *phase.borrow_and_update();
+        match now {
             Phase::Serving => {}
             Phase::Draining => link.drain("the agent was asked to end"),
-            Phase::Ending => link.close(GoodbyeCode::Draining, "the agent ends"),
+            Phase::Ending => {
+                if timeout(FLUSH, link.flushed()).await.is_err() {
+                    tracing::warn!("a client did not take its last bytes in time");
+                }
+                // Not `Draining`: that is only a notice to a link that is up.
+                link.close(GoodbyeCode::Closed, "the agent ends");
+            }
         }
         tokio::select! {
             // The sender lives as long as `shared`.
@@ -164,12 +174,12 @@ fn dispatch<J: Serve>(
                 .refuse(Refusal::new(RefusalCode::NotAllowed, "only an interceptor opens inbound streams"));
         }
         // Of a later version.
-        Open::Unknown(_) | _ => incoming.refuse(Refusal::new(RefusalCode::Unsupported, "")),
+        Open::Unknown(_) => incoming.refuse(Refusal::new(RefusalCode::Unsupported, "")),
     }
 }
 
 async fn answer<J: Serve>(job: Arc<J>, link: Link, incoming: Incoming) {
-    let call = match incoming.call(Instant::now() + REQUEST).await {
+    let mut call = match incoming.call(Instant::now() + REQUEST).await {
         Ok(call) => call,
         Err(error) => {
             tracing::debug!(%error, "a call without a request");
@@ -179,11 +189,18 @@ async fn answer<J: Serve>(job: Arc<J>, link: Link, incoming: Incoming) {
     let answer = match Request::decode(call.request()) {
         Ok(request) => {
             let name = request.name();
-            let answer = job.call(link, request).await;
-            tracing::debug!(call = name, "answered");
-            answer
+            tokio::select! {
+                answer = job.call(link, request) => {
+                    tracing::debug!(call = name, "answered");
+                    answer
+                }
+                // Whoever asked has gone: nobody needs the answer.
+                _ = call.cancelled() => return,
+            }
         }
         Err(error) => Answer::failed(CallCode::Malformed, error.to_string()),
     };
-    call.answer(&answer.encode());
+    if let Err(error) = call.answer(&answer.encode()).await {
+        tracing::debug!(%error, "an answer was not taken");
+    }
 }

@@ -1,72 +1,96 @@
-//! Open connections: counted, bounded, and waited for.
+//! Counting what is open: connections, which are bounded too, and links.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// The count of all open connections of this process. A cheap handle.
+/// How many of something there are. A cheap handle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Count(Arc<watch::Sender<u64>>);
+
+/// One of what is counted, until dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<watch::Sender<u64>>);
+
+/// All open connections of this process. A cheap handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Flows {
     room: Arc<Semaphore>,
-    count: Arc<watch::Sender<u64>>,
+    open: Count,
 }
 
 /// Room for one connection; counted from [`Room::occupy`] on.
 #[derive(Debug)]
 pub(crate) struct Room {
     permit: OwnedSemaphorePermit,
-    count: Arc<watch::Sender<u64>>,
+    open: Count,
 }
 
 /// One open connection, until dropped.
 #[derive(Debug)]
 pub(crate) struct FlowGuard {
     _permit: OwnedSemaphorePermit,
-    count: Arc<watch::Sender<u64>>,
+    _counted: Counted,
+}
+
+impl Count {
+    /// One more.
+    pub(crate) fn one(&self) -> Counted {
+        self.0.send_modify(|count| *count += 1);
+        Counted(Arc::clone(&self.0))
+    }
+
+    /// How many there are.
+    pub(crate) fn get(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Waits until there is none. Cancel-safe.
+    pub(crate) async fn none(&self) {
+        // The sender is in `self`, so this cannot fail.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Flows {
     pub(crate) fn new(most: usize) -> Self {
         let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { room, count: Arc::new(watch::Sender::new(0)) }
+        Self { room, open: Count::default() }
     }
 
     /// Waits for room: what an accept loop does before it accepts. Cancel-safe.
     pub(crate) async fn room(&self) -> Option<Room> {
         // Never closed, so always there.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        Some(Room { permit, count: Arc::clone(&self.count) })
+        Some(Room { permit, open: self.open.clone() })
     }
 
     /// Room at once, or none.
     pub(crate) fn try_room(&self) -> Option<Room> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        Some(Room { permit, count: Arc::clone(&self.count) })
+        Some(Room { permit, open: self.open.clone() })
     }
 
     /// How many are open.
     pub(crate) fn count(&self) -> u64 {
-        *self.count.borrow()
+        self.open.get()
     }
 
     /// Waits until none is open. Cancel-safe.
     pub(crate) async fn none(&self) {
-        let mut count = self.count.subscribe();
-        // The sender is in `self`, so this cannot fail.
-        let _ = count.wait_for(|count| *count == 0).await;
+        self.open.none().await;
     }
 }
 
 impl Room {
     pub(crate) fn occupy(self) -> FlowGuard {
-        self.count.send_modify(|count| *count += 1);
-        FlowGuard { _permit: self.permit, count: self.count }
-    }
-}
-
-impl Drop for FlowGuard {
-    fn drop(&mut self) {
-        self.count.send_modify(|count| *count -= 1);
+        FlowGuard { _permit: self.permit, _counted: self.open.one() }
     }
 }
 

@@ -69,7 +69,7 @@ impl Serve for Gateway {
             Request::Arm { .. } | Request::Disarm | Request::Probe { .. } | Request::Prove { .. } => {
                 Answer::failed(CallCode::NotAllowed, "this agent is a gateway, not an interceptor")
             }
-            Request::Unknown(_) | _ => {
+            Request::Unknown(_) => {
                 Answer::failed(CallCode::Unsupported, "this gateway is older than the client: replace it")
             }
         }

@@ -180,7 +180,7 @@ impl Serve for Interceptor {
                 self.shared.drain.ask();
                 Answer::Drain { accepted: true, other_clients: self.shared.clients().saturating_sub(1) }
             }
-            Request::Unknown(_) | _ => {
+            Request::Unknown(_) => {
                 Answer::failed(CallCode::Unsupported, "this interceptor is older than the client: replace it")
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::config::{Config, Job};
 use crate::control::{self, Serve};
 use crate::drain::{self, Drain, Phase, Signals};
-use crate::flows::Flows;
+use crate::flows::{Count, Flows};
 use crate::gateway::Gateway;
 use crate::health::{self, Ready};
 use crate::interceptor::Interceptor;
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) role: Role,
     pub(crate) acceptor: Acceptor,
     pub(crate) flows: Flows,
+    /// Links whose tasks run; a link that is closed may still be saying goodbye.
+    pub(crate) serving: Count,
     pub(crate) drain: Drain,
     pub(crate) resolver: Resolver,
     started: Instant,
@@ -66,8 +68,8 @@ const GATEWAY_LINKS: usize = 256;
 const INTERCEPTOR_LINKS: usize = 32;
 /// Bytes a link may hold for streams whose readers stopped, beyond its window: the pod's memory limit is low.
 const PARKED: u64 = 4 << 20;
-/// How long links may take to say goodbye at the end.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// How long links may take at the end to send what is left and say goodbye.
+const GOODBYE: Duration = Duration::from_secs(7);
 /// Connections that wait to be accepted; the kernel cuts it to its own limit.
 const BACKLOG: u32 = 4096;
 
@@ -94,6 +96,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         acceptor: Acceptor::new(link_config, links)
             .map_err(|source| RunError::System { what: "random bytes", source })?,
         flows: Flows::new(limits::connections()),
+        serving: Count::default(),
         drain: Drain::new(),
         resolver: Resolver::new(config.resolv_conf.clone(), config.nameserver),
         started: Instant::now(),
@@ -147,9 +150,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         }
     };
     shared.drain.advance(Phase::Ending);
-    let mut links = shared.acceptor.links();
-    if timeout(GOODBYE, links.wait_for(|links| *links == 0)).await.is_err() {
-        tracing::debug!("not every client was told goodbye");
+    if timeout(GOODBYE, shared.serving.none()).await.is_err() {
+        tracing::warn!(left = shared.serving.get(), "not every client took its last bytes");
     }
     ended
 }

@@ -78,7 +78,7 @@ async fn open(link: &Link, open: Open) -> Opened {
 
 /// Waits for the first byte of either side, or for the end of the link; then joins for good.
 async fn joined(client: &Armed, mut stream: Stream, mut socket: TcpStream) -> Inbound {
-    let mut first = None;
+    let (mut first, mut byte) = (None, [0]);
     tokio::select! {
         biased;
         () = client.lost() => return Inbound::Lost(socket),
@@ -90,8 +90,8 @@ async fn joined(client: &Armed, mut stream: Stream, mut socket: TcpStream) -> In
                 return Inbound::Ended;
             }
         },
-        // A reset too: the relay finds it.
-        _ = socket.readable() => {}
+        // Its end and a reset too: the relay finds them. (`readable` also returns for nothing at times.)
+        _ = socket.peek(&mut byte) => {}
     }
     if let Some(bytes) = first
         && !bytes.is_empty()

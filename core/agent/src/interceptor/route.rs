@@ -1,11 +1,12 @@
 //! Where a new connection goes: to the client that armed, or to the originals.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kubetether_link::Link;
 use tokio::sync::watch;
+
+use crate::flows::{Count, Counted};
 
 /// Who has armed, if anyone.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(super) struct Armed {
     link: Link,
     exposed: HashSet<u16>,
     holder: String,
-    flows: Arc<AtomicU64>,
+    flows: Count,
 }
 
 /// Another client has armed already.
@@ -30,21 +31,17 @@ pub(super) struct Held {
     away: bool,
 }
 
-/// One open connection towards the client, until dropped.
-#[derive(Debug)]
-pub(super) struct InboundGuard(Arc<AtomicU64>);
-
 impl Routes {
     /// Leads connections to `exposed` over `link` from now on. Arming again over the same link replaces the ports.
     pub(super) fn arm(&self, link: Link, exposed: &[u16], holder: String) -> Result<(), Held> {
         let mut armed = self.lock();
         // Connections that are open stay counted when the same client arms again.
         let flows = match armed.as_deref() {
-            Some(other) if other.link.id() == link.id() => Arc::clone(&other.flows),
+            Some(other) if other.link.is_same(&link) => other.flows.clone(),
             Some(other) if other.link.close_reason().is_none() => {
                 return Err(Held { holder: other.holder.clone(), away: !other.is_there() });
             }
-            Some(_) | None => Arc::default(),
+            Some(_) | None => Count::default(),
         };
         let exposed = exposed.iter().copied().collect();
         *armed = Some(Arc::new(Armed { link, exposed, holder, flows }));
@@ -55,8 +52,7 @@ impl Routes {
     /// client, or none when `link` had not armed.
     pub(super) fn disarm(&self, link: &Link) -> Option<u64> {
         let mut armed = self.lock();
-        let flows =
-            armed.as_deref().filter(|armed| armed.link.id() == link.id())?.flows.load(Ordering::Relaxed);
+        let flows = armed.as_deref().filter(|armed| armed.link.is_same(link))?.flows.get();
         *armed = None;
         Some(flows)
     }
@@ -83,9 +79,9 @@ impl Armed {
         &self.link
     }
 
-    pub(super) fn count(&self) -> InboundGuard {
-        self.flows.fetch_add(1, Ordering::Relaxed);
-        InboundGuard(Arc::clone(&self.flows))
+    /// Counts one connection towards the client.
+    pub(super) fn count(&self) -> Counted {
+        self.flows.one()
     }
 
     /// Whether the client can be reached now: its link has a carrier with a heartbeat.
@@ -98,11 +94,5 @@ impl Armed {
         let mut carriers: watch::Receiver<usize> = self.link.carriers();
         // An error means that the link is gone, which is as lost as can be.
         let _ = carriers.wait_for(|carriers| *carriers == 0).await;
-    }
-}
-
-impl Drop for InboundGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -203,7 +204,7 @@ impl Listener {
             match association.socket.try_recv(scratch) {
                 Ok(length) => {
                     association.touch();
-                    // A caller that cannot take it loses it: these are datagrams.
+                    // As below.
                     let _ = self.socket.try_send_to(&scratch[..length], association.caller);
                     true
                 }
@@ -222,8 +223,9 @@ impl Listener {
 impl Association {
     fn send(&self, datagram: &[u8]) {
         self.touch();
-        // As above: what cannot be taken is lost.
-        let _ = self.socket.try_send(datagram);
+        // What cannot be taken is lost: these are datagrams. Not by tokio's `try_send`, to which a new socket is
+        // not writable until the runtime has looked at it.
+        let _ = rustix::net::send(&self.socket, datagram, SendFlags::DONTWAIT);
     }
 
     fn touch(&self) {

@@ -1,0 +1,125 @@
+//! The carried form, as a pod under the strictest settings runs it: some uid, no capability, nothing in its root
+//! but itself, no /proc, little memory.
+//!
+//! Needs root to make such a place, and the carried form itself: `make agent-test` gives both.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+mod support;
+
+use support::{Agent, Start, until};
+
+const USER: u32 = 65532;
+/// What `ulimit -v` counts, in bytes: the text, data, stacks and heap of the agent together.
+const ADDRESS_SPACE: u64 = 32 << 20;
+
+/// A root directory with the carried agent in it and nothing else.
+struct Root(PathBuf);
+
+impl Root {
+    fn new(name: &str) -> Self {
+        let carried = std::env::var_os("KUBETETHER_AGENT_CARRIED").expect("set by `make agent-test`");
+        let root = std::env::temp_dir().join(format!("kubetether-carried-{}-{name}", std::process::id()));
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(carried, root.join("agent")).unwrap();
+        fs::set_permissions(root.join("agent"), fs::Permissions::from_mode(0o555)).unwrap();
+        Self(root)
+    }
+
+    /// A command that runs the agent in this root, with `before` in front.
+    fn command(&self, before: &[&str]) -> Command {
+        let limit = format!("--as={ADDRESS_SPACE}");
+        let user = format!("--userspec={USER}:{USER}");
+        let mut words = before.to_vec();
+        words.extend(["setpriv", "--no-new-privs", "--clear-groups", "prlimit", &limit, "chroot", &user]);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(&self.0).arg("/agent");
+        command
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process namespace of its own where memory may not be executed, as on a node with `vm.memfd_noexec=2`.
+const NO_EXECUTABLE_MEMORY: &[&str] = &[
+    "unshare",
+    "--fork",
+    "--pid",
+    "--mount-proc",
+    "--kill-child",
+    "sh",
+    "-c",
+    "echo 2 > /proc/sys/vm/memfd_noexec && exec \"$@\"",
+    "sh",
+];
+
+fn assert_running(agent: &Agent) {
+    assert_eq!(agent.status_field("Uid:"), USER.to_string());
+    assert_eq!(agent.status_field("CapEff:"), "0000000000000000");
+    assert_eq!(agent.status_field("NoNewPrivs:"), "1");
+    let resident: u64 = agent.status_field("VmRSS:").parse().unwrap();
+    assert!(resident < 16 << 10, "{resident} KiB resident at rest");
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn runs_from_an_empty_root() {
+    let root = Root::new("empty");
+    let start = Start::command(root.command(&[]), "gateway");
+    let agent = start.ready().await;
+    assert_running(&agent);
+    let program = fs::read_link(format!("/proc/{}/exe", agent.pid())).unwrap();
+    assert!(program.starts_with("/memfd:kubetether-agent"), "{program:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn passes_its_environment_and_arguments_on() {
+    let root = Root::new("environment");
+    let mut agent = Start::command(root.command(&[]), "spy").spawn();
+    assert_eq!(agent.ended().await, Some(2));
+    until("the error is told", async || agent.log().contains("KUBETETHER_ROLE").then_some(())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn unpacks_to_a_directory_where_memory_may_not_be_executed() {
+    let root = Root::new("noexec");
+    let scratch = root.0.join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    chown(&scratch, Some(USER), Some(USER)).unwrap();
+    for _ in 0..2 {
+        // The second time over the file of the first.
+        let start = Start::command(root.command(NO_EXECUTABLE_MEMORY), "gateway")
+            .env("KUBETETHER_UNPACK", "/scratch");
+        let _agent = start.ready().await;
+        assert!(Path::new(&scratch.join("kubetether-agent")).exists());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn tells_what_to_do_where_it_cannot_unpack() {
+    let root = Root::new("nowhere");
+    let mut agent = Start::command(root.command(NO_EXECUTABLE_MEMORY), "gateway").spawn();
+    assert_eq!(agent.ended().await, Some(112));
+    until("the way out is told", async || agent.log().contains("KUBETETHER_UNPACK").then_some(())).await;
+    assert!(agent.log().contains("EACCES"), "{}", agent.log());
+
+    let missing =
+        Start::command(root.command(NO_EXECUTABLE_MEMORY), "gateway").env("KUBETETHER_UNPACK", "/not-there");
+    let mut agent = missing.spawn();
+    assert_eq!(agent.ended().await, Some(113));
+    until("the directory is named", async || agent.log().contains("/not-there").then_some(())).await;
+}

@@ -1,0 +1,75 @@
+//! A name server.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, SOA};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::net::UdpSocket;
+
+/// Answers for the names it was told, over UDP.
+pub struct Dns {
+    pub address: SocketAddr,
+    pub asked: Arc<AtomicUsize>,
+    names: Arc<Mutex<HashMap<String, Vec<IpAddr>>>>,
+}
+
+impl Dns {
+    /// `names` are full names with their last dot. One without addresses exists, but has neither A nor AAAA.
+    pub async fn new(names: &[(&str, &[IpAddr])]) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let names = names.iter().map(|(name, addresses)| ((*name).to_owned(), addresses.to_vec())).collect();
+        let names = Arc::new(Mutex::new(names));
+        let asked = Arc::new(AtomicUsize::new(0));
+        tokio::spawn({
+            let (names, asked) = (Arc::clone(&names), Arc::clone(&asked));
+            async move {
+                let mut buffer = vec![0; 4096];
+                loop {
+                    let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    let query = Message::from_vec(&buffer[..length]).unwrap();
+                    let answer = answer(&query, &names.lock().unwrap());
+                    socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+                }
+            }
+        });
+        Self { address, asked, names }
+    }
+
+    /// Changes one name.
+    pub fn set(&self, name: &str, addresses: &[IpAddr]) {
+        self.names.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
+    }
+}
+
+fn answer(query: &Message, names: &HashMap<String, Vec<IpAddr>>) -> Message {
+    let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+    let question = query.queries[0].clone();
+    let name = question.name().clone();
+    match names.get(&name.to_ascii().to_lowercase()) {
+        None => answer.metadata.response_code = ResponseCode::NXDomain,
+        Some(addresses) => {
+            for address in addresses {
+                let data = match (question.query_type(), address) {
+                    (RecordType::A, IpAddr::V4(address)) => RData::A(A(*address)),
+                    (RecordType::AAAA, IpAddr::V6(address)) => RData::AAAA(AAAA(*address)),
+                    _ => continue,
+                };
+                // As short as can be: tests change names.
+                answer.add_answer(Record::from_rdata(name.clone(), 0, data));
+            }
+        }
+    }
+    if answer.answers.is_empty() {
+        let root = Name::root();
+        let soa = SOA::new(root.clone(), root.clone(), 1, 1, 1, 1, 0);
+        answer.add_authority(Record::from_rdata(root, 0, RData::SOA(soa)));
+    }
+    answer.add_query(question);
+    answer
+}
