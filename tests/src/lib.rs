@@ -28,7 +28,7 @@ pub use crate::client::{Client, Load, Talk};
 pub use crate::cluster::{Cluster, root};
 pub use crate::command::{Command, Ended};
 pub use crate::limited::{Limited, Rule};
-pub use crate::local::{Apart, LOCAL, Local, closed_port};
+pub use crate::local::{Apart, Closed, LOCAL, Local};
 pub use crate::namespace::{Namespace, Security};
 pub use crate::outcome::{CLOSE, Outcome};
 pub use crate::scenario::{Scenario, scenario, scenario_in};

@@ -1,13 +1,17 @@
 //! What listens on this machine, where exchanged traffic arrives.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use kubetether_workload::serve::{self, Log, Served};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpSocket;
+use tokio::process::{Child, Command};
 
 use crate::cluster::root;
+use crate::wait::SHORT;
 
 /// The name by which this machine answers.
 pub const LOCAL: &str = "local";
@@ -44,7 +48,7 @@ impl Local {
         Self::start(habit, name, 0)
     }
 
-    /// HTTP on a port that was free a moment ago.
+    /// HTTP on a port that [`Closed`] has given up.
     ///
     /// # Panics
     /// When it is not free any more.
@@ -72,21 +76,53 @@ impl Local {
     }
 }
 
-/// A port of 127.0.0.1 at which nothing listens.
-///
-/// # Panics
-/// When there is no free port.
-#[must_use]
-pub fn closed_port() -> u16 {
-    let found =
-        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    found.as_ref().map(SocketAddr::port).unwrap_or_else(|error| panic!("no free port: {error}"))
+/// A port of 127.0.0.1 at which nothing listens, and nobody else can while this lives.
+#[derive(Debug)]
+pub struct Closed {
+    // Bound without listening.
+    socket: TcpSocket,
+}
+
+impl Closed {
+    /// Takes a free one.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn new() -> Self {
+        let bound = TcpSocket::new_v4().and_then(|socket| {
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            Ok(socket)
+        });
+        Self { socket: bound.unwrap_or_else(|error| panic!("no free port: {error}")) }
+    }
+
+    /// Its number.
+    ///
+    /// # Panics
+    /// Never: it is bound.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap_or_else(|error| panic!("a bound port: {error}")).port()
+    }
+
+    /// Gives it up for whoever listens there next.
+    #[must_use]
+    pub fn release(self) -> u16 {
+        self.port()
+    }
+}
+
+impl Default for Closed {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// An HTTP server in a process of its own, so that this one's memory and descriptors are the engine's.
 #[derive(Debug)]
 pub struct Apart {
-    child: Child,
+    _child: Child,
     port: u16,
 }
 
@@ -96,30 +132,22 @@ impl Apart {
     /// # Panics
     /// When that does not come.
     pub async fn http() -> Self {
-        let port = closed_port();
         let mut command = Command::new(program());
-        command.args(["serve", "--name", LOCAL, "--http", &port.to_string()]);
-        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("workload: {error}"));
-        let apart = Self { child, port };
-        crate::eventually("the local server", crate::SHORT, async || {
-            tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await
-        })
-        .await;
-        apart
+        command.args(["serve", "--name", LOCAL, "--http", "0"]).kill_on_drop(true);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("workload: {error}"));
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let told = tokio::time::timeout(SHORT, lines.next_line()).await;
+        let told = told.unwrap_or_else(|_| panic!("workload: it tells no port"));
+        let line = told.ok().flatten().unwrap_or_default();
+        let port = line.strip_prefix("http ").and_then(|port| port.parse().ok());
+        Self { _child: child, port: port.unwrap_or_else(|| panic!("workload: it tells {line:?}")) }
     }
 
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        // It may be over already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

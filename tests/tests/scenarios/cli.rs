@@ -1,7 +1,7 @@
 //! The built command.
 
-use kubetether_tests::{App, CLUSTER, Client, Command, LOCAL, Local, closed_port, scenario};
-use serde_json::Value;
+use kubetether_tests::{App, CLUSTER, Client, Closed, Command, LOCAL, Local, scenario};
+use serde_json::{Value, json};
 
 fn kinds(told: &[Value]) -> Vec<&str> {
     told.iter().filter_map(|line| line["type"].as_str()).collect()
@@ -31,7 +31,7 @@ fn an_exchange_until_ctrl_c() {
 fn forwards_until_it_is_asked_to_end() {
     scenario("cli-forward", async |at| {
         at.shop(&App::orders()).await;
-        let port = closed_port();
+        let port = Closed::new().release();
         let args = ["forward", "orders:80", "deploy/orders:8080", "--port", &port.to_string()];
         let mut command = Command::start(at, &args).await;
         let first = command.told("forward").await;
@@ -51,13 +51,16 @@ fn forwards_until_it_is_asked_to_end() {
 fn exit_codes_tell_the_class_of_a_failure() {
     scenario("cli-codes", async |at| {
         at.shop(&App::orders()).await;
-        let nowhere = format!(
-            "{{\"apiVersion\":\"v1\",\"kind\":\"Config\",\"current-context\":\"x\",\"clusters\":[{{\"name\":\"x\",\"cluster\":{{\"server\":\"http://127.0.0.1:{}\"}}}}],\"contexts\":[{{\"name\":\"x\",\"context\":{{\"cluster\":\"x\",\"user\":\"x\"}}}}],\"users\":[{{\"name\":\"x\",\"user\":{{}}}}]}}",
-            closed_port()
-        );
+        let closed = Closed::new();
+        let nowhere = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "clusters": [{ "name": "x", "cluster": { "server": format!("http://127.0.0.1:{}", closed.port()) } }],
+            "contexts": [{ "name": "x", "context": { "cluster": "x", "user": "x" } }],
+            "users": [{ "name": "x", "user": {} }],
+        });
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kubeconfig");
-        std::fs::write(&file, nowhere).unwrap();
+        std::fs::write(&file, nowhere.to_string()).unwrap();
         let file = file.to_str().unwrap();
         for (args, code, name) in [
             (vec!["exchange", "nope", "--to", "8080"], 4, "no_such_target"),

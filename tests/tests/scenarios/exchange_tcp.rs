@@ -2,7 +2,7 @@
 
 use kubetether::{Exchange, Session, To};
 use kubetether_tests::{
-    App, CLOSE, CLUSTER, Client, LOCAL, Local, Outcome, SHORT, closed_port, eventually, scenario,
+    App, CLOSE, CLUSTER, Client, Closed, LOCAL, Local, Outcome, SHORT, eventually, scenario,
 };
 use kubetether_workload::content::Sum;
 
@@ -104,9 +104,9 @@ fn what_passes_through_is_no_different() {
 fn a_local_server_that_is_absent_or_slow() {
     scenario("absent-slow", async |at| {
         let client = at.shop(&App::orders()).await;
-        let port = closed_port();
+        let closed = Closed::new();
         let session = at.session().await;
-        let exchange = session.exchange("orders", To::port(port)).await.good();
+        let exchange = session.exchange("orders", To::port(closed.port())).await.good();
         // The caller's handshake is with the interceptor, so the refusal comes right after it.
         for _ in 0..3 {
             let answer = client.who("http://orders/").await;
@@ -114,7 +114,7 @@ fn a_local_server_that_is_absent_or_slow() {
         }
         assert_eq!(exchange.stats().refused, 3);
 
-        let _local = Local::http_at(port);
+        let _local = Local::http_at(closed.release());
         assert_eq!(client.who("http://orders/").await, LOCAL, "it is there now");
         let slow = client.get("http://orders/slow?ms=3000").await;
         assert!(slow.as_ref().is_ok_and(|body| body.contains("path=/slow")), "{slow:?}");

@@ -3,9 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kubetether::{ErrorCode, ForwardOptions, Session};
-use kubetether_tests::{
-    App, CLOSE, CLUSTER, Client, LONG, Outcome, Scenario, closed_port, eventually, scenario,
-};
+use kubetether_tests::{App, CLOSE, CLUSTER, Client, Closed, LONG, Outcome, Scenario, eventually, scenario};
 
 use crate::exchange_tcp::demand_habits;
 
@@ -71,7 +69,7 @@ fn a_local_port_of_ones_own() {
     scenario("forward-port", async |at| {
         at.shop(&App::orders()).await;
         let session = at.session().await;
-        let port = closed_port();
+        let port = Closed::new().release();
         let forward = session.forward_with("orders:80", ForwardOptions::new().port(port)).await.good();
         assert_eq!(forward.address().to_string(), format!("127.0.0.1:{port}"));
         let taken = session.forward_with("orders:80", ForwardOptions::new().port(port)).await;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
-use kubetether_tests::{App, CLUSTER, Client, Snapshot, nothing_of_ours, scenario};
+use kubetether_tests::{App, CLUSTER, Client, Closed, Snapshot, nothing_of_ours, scenario};
 use serde_json::json;
 
 #[test]
@@ -40,7 +40,10 @@ fn a_client_tells_what_it_met() {
         let client = at.shop(&App::orders()).await;
         assert_eq!(client.who("http://orders/").await, CLUSTER);
         assert_eq!(client.who("http://nobody/").await, "fault: name");
-        let here = kubetether_tests::closed_port();
-        assert_eq!(Client::here().who(&format!("http://127.0.0.1:{here}/")).await, "fault: refused");
+        let closed = Closed::new();
+        assert_eq!(
+            Client::here().who(&format!("http://127.0.0.1:{}/", closed.port())).await,
+            "fault: refused"
+        );
     });
 }

@@ -4,7 +4,7 @@ mod raw;
 mod web;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ const HABITS: [(&str, Habit); 6] = [
 type Habit = fn(TcpStream, &Server) -> io::Result<()>;
 
 /// Serves `--name` on the ports given by `--http`, `--echo`, `--greet`, `--collect`, `--say`, `--reset`
-/// and `--udp`, for ever.
+/// and `--udp`, for ever; port 0 is a free one. Prints `HABIT PORT` for each TCP port that it listens on.
 ///
 /// # Errors
 /// When a port cannot be listened on or the options make no sense.
@@ -40,7 +40,10 @@ pub fn run(args: &Args) -> Result<(), String> {
         for text in args.all(habit) {
             let port = parse_port(text)?;
             let started = start(habit, &name, any_address(port), &log);
-            served.push(started.map_err(|error| format!("--{habit} {port}: {error}"))?);
+            let started = started.map_err(|error| format!("--{habit} {port}: {error}"))?;
+            let told = writeln!(io::stdout(), "{habit} {}", started.address().port());
+            told.map_err(|error| format!("standard output: {error}"))?;
+            served.push(started);
         }
     }
     for text in args.all("udp") {
@@ -185,7 +188,7 @@ fn echo_datagrams(socket: &UdpSocket) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::time::Instant;
 
     use super::*;
