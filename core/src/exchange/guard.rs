@@ -98,7 +98,7 @@ impl Guard {
             tokio::select! {
                 deadline = self.life.end_wanted() => break End::Wanted(deadline),
                 change = changes.next() => {
-                    if let Err(reason) = self.changed(change.flatten(), &note).await {
+                    if let Err(reason) = self.changed(change.flatten(), &note, &mut kept).await {
                         break End::Lost(reason);
                     }
                 }
@@ -106,7 +106,7 @@ impl Guard {
                     self.look_again = None;
                     let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT));
                     if let Ok(live) = found.await
-                        && let Err(reason) = self.changed(live, &note).await
+                        && let Err(reason) = self.changed(live, &note, &mut kept).await
                     {
                         break End::Lost(reason);
                     }
@@ -134,63 +134,70 @@ impl Guard {
     }
 
     /// Answers a change of the Service; `Err` with the reason when it is lost.
-    async fn changed(&mut self, live: Option<Service>, note: &Note) -> Result<(), String> {
-        let lease = names::lease(&self.shared.id);
+    async fn changed(&mut self, live: Option<Service>, note: &Note, kept: &mut Kept) -> Result<(), String> {
         let name = &self.plan.service;
         let Some(live) = live else { return Err(format!("services/{name} was deleted")) };
-        let next = match self.plan.look(&live, &lease) {
+        let by = editor(&live);
+        let next = match self.plan.look(&live, &names::lease(&self.shared.id)) {
             Look::Ours => return Ok(()),
             Look::Replaced => return Err(format!("services/{name} was deleted and made anew")),
-            Look::Taken(by) => return Err(format!("services/{name} was taken by leases/{by}")),
+            Look::Taken(lease) => return Err(format!("services/{name} was taken by leases/{lease}")),
             Look::PortAdded(port) => {
                 return Err(format!(
-                    "{} gave services/{name} a new port {port}, which the interceptor does not serve: start the exchange again",
-                    editor(&live)
+                    "{by} gave services/{name} a new port {port}, which the interceptor does not serve: start the exchange again"
                 ));
             }
             Look::Drifted(next) => *next,
         };
-        self.put_backs.retain(|at| at.elapsed() < WINDOW);
-        if self.put_backs.len() >= PUT_BACKS {
-            let reason = format!(
-                "{} keeps changing services/{name}; it was put back {PUT_BACKS} times within a minute",
-                editor(&live)
-            );
-            tracing::warn!(service = name, "somebody keeps changing an exchanged Service");
-            // What still is ours must not stay beside what is theirs: callers would find nobody.
-            if let Err(error) =
-                service::restore(&self.shared.cluster, &next, &lease, Deadline::after(ATTEMPT)).await
-            {
-                tracing::debug!(
-                    error = error.report(),
-                    "a Service that somebody keeps changing was not put back"
-                );
+        if next.original != self.plan.original {
+            // First the way back, so that what is passed through goes where the Service leads now.
+            let follow = kept.interceptor.follow(&self.shared.cluster, &next, Deadline::after(ATTEMPT));
+            match follow.await {
+                Ok(()) => kept.made_for = next.clone(),
+                Err(error) => {
+                    tracing::debug!(error = error.report(), "the way back does not follow the Service")
+                }
             }
-            self.plan = next;
-            self.life.set(HandleState::PassThrough(reason));
-            self.look_again = self.put_backs.front().map(|oldest| *oldest + WINDOW);
-            return Ok(());
         }
-        self.put_backs.push_back(Instant::now());
-        let mut changed_note = note.clone();
-        changed_note.original = next.original.clone();
         self.plan = next;
-        let deadline = Deadline::after(ATTEMPT);
-        match service::take(&self.shared.cluster, &self.plan, &changed_note, &lease, None, deadline).await {
-            Ok(()) => {
-                self.life.notice(format!(
-                    "{} changed services/{}; it was taken again",
-                    editor(&live),
-                    self.plan.service
-                ));
-                self.active_again();
-                Ok(())
-            }
-            Err(error) => {
-                self.life.set(HandleState::PassThrough(error.to_string()));
-                Ok(())
-            }
+        self.put_backs.retain(|at| at.elapsed() < WINDOW);
+        if self.put_backs.len() < PUT_BACKS {
+            self.put_backs.push_back(Instant::now());
+            self.take_again(note, &by).await;
+        } else {
+            self.give_in(&by).await;
+            self.look_again = self.put_backs.front().map(|oldest| *oldest + WINDOW);
         }
+        Ok(())
+    }
+
+    async fn take_again(&self, note: &Note, by: &str) {
+        let note = Note { original: self.plan.original.clone(), ..note.clone() };
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        let taken = service::take(cluster, &self.plan, &note, &lease, None, Deadline::after(ATTEMPT)).await;
+        match taken {
+            Ok(()) => {
+                self.life.notice(format!("{by} changed services/{}; it was taken again", self.plan.service));
+                self.active_again();
+            }
+            Err(error) => self.life.set(HandleState::PassThrough(error.to_string())),
+        }
+    }
+
+    /// Lets somebody who insists have the Service for a while.
+    async fn give_in(&self, by: &str) {
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        // What still is ours must not stay beside what is theirs: callers would find nobody.
+        if let Err(error) = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await {
+            tracing::debug!(
+                error = error.report(),
+                "a Service that somebody keeps changing was not put back"
+            );
+        }
+        self.life.set(HandleState::PassThrough(format!(
+            "{by} keeps changing services/{}; it was put back {PUT_BACKS} times within a minute",
+            self.plan.service
+        )));
     }
 
     /// Waits for the interceptor's next pod and arms it; the originals answer meanwhile.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Endpoints, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PropagationPolicy;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::note::port_key;
@@ -18,7 +19,7 @@ use super::plan::Plan;
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::{self, Host};
 use crate::cluster::api::owner_reference;
-use crate::cluster::{Cluster, agent_config_map, gone, names};
+use crate::cluster::{Cluster, agent_config_map, api, gone, names};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// An interceptor of ours in the cluster.
@@ -57,6 +58,17 @@ impl Interceptor {
         let deployment = cluster.create(&deployment, deadline).await?;
         self.uid.clone_from(&deployment.metadata.uid);
         agent_config_map::own(cluster, agent, owner_reference(&deployment), deadline).await
+    }
+
+    /// Makes the way back lead to what is the original now.
+    pub(crate) async fn follow(&self, cluster: &Cluster, plan: &Plan, deadline: Deadline) -> Result<()> {
+        let name = names::pass_through(&self.name);
+        let attempt = || async {
+            let back: Service = cluster.get(&name, deadline).await?;
+            let patch = api::patch(lead_to(&back, plan))?;
+            cluster.json_patch::<Service>(&name, patch, deadline).await.map(|_| ())
+        };
+        cluster.on_conflict_again(attempt).await
     }
 
     /// Keeps the interceptor for at least this long.
@@ -128,6 +140,22 @@ fn pass_through(interceptor: &str, service: &Service, plan: &Plan) -> Service {
         }),
         status: None,
     }
+}
+
+/// The JSON patch that gives the way back the plan's original selector and target ports.
+fn lead_to(back: &Service, plan: &Plan) -> serde_json::Value {
+    let mut operations = vec![
+        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": back.metadata.resource_version }),
+        json!({ "op": "add", "path": "/spec/selector", "value": plan.original.selector }),
+    ];
+    let ports = back.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    for (at, port) in ports.iter().enumerate() {
+        if let Some(target) = plan.original.target_ports.get(&port_key(port.port, port.protocol.as_deref())) {
+            let path = format!("/spec/ports/{at}/targetPort");
+            operations.push(json!({ "op": "add", "path": path, "value": target }));
+        }
+    }
+    operations.into()
 }
 
 /// Whether callers are led back to the same pod each. Needs ports by number, since a headless Service

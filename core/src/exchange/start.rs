@@ -36,7 +36,7 @@ pub(crate) struct Kept {
     pub(crate) link: Link,
     pub(crate) inbound: InboundSlot,
     /// What it was made for: it serves only a Service that still looks like this.
-    made_for: Plan,
+    pub(super) made_for: Plan,
 }
 
 /// Starts an exchange; on success a task of the session watches over it.
