@@ -27,7 +27,15 @@ const CACHED: u64 = 512;
 pub(crate) struct Resolver {
     resolv_conf: PathBuf,
     nameserver: Option<SocketAddr>,
-    inner: OnceLock<TokioResolver>,
+    inner: OnceLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    resolver: TokioResolver,
+    /// Search domains, each with its final dot.
+    domains: Vec<String>,
+    ndots: usize,
 }
 
 /// Why a name has no address.
@@ -58,30 +66,19 @@ impl Resolver {
         if let Ok(address) = bare.parse() {
             return Ok(vec![address]);
         }
-        let resolver = self.resolver()?;
-        match timeout(DEADLINE, resolver.lookup_ip(host)).await {
-            Err(_) => Err(ResolveError::TimedOut),
-            Ok(Ok(lookup)) => {
-                let addresses: Vec<_> = lookup.iter().collect();
-                if addresses.is_empty() { Err(ResolveError::NotFound) } else { Ok(addresses) }
-            }
-            Ok(Err(error)) if error.is_no_records_found() => Err(ResolveError::NotFound),
-            Ok(Err(NetError::Timeout)) => Err(ResolveError::TimedOut),
-            // Not a name at all: too long, a label too long, a character that cannot be.
-            Ok(Err(NetError::Proto(_))) => Err(ResolveError::NotFound),
-            Ok(Err(error)) => Err(ResolveError::Failed(error.to_string())),
-        }
+        let inner = self.inner()?;
+        timeout(DEADLINE, inner.search(host)).await.unwrap_or(Err(ResolveError::TimedOut))
     }
 
-    fn resolver(&self) -> Result<&TokioResolver, ResolveError> {
-        if let Some(resolver) = self.inner.get() {
-            return Ok(resolver);
+    fn inner(&self) -> Result<&Inner, ResolveError> {
+        if let Some(inner) = self.inner.get() {
+            return Ok(inner);
         }
-        let resolver = self.build()?;
-        Ok(self.inner.get_or_init(|| resolver))
+        let inner = self.build()?;
+        Ok(self.inner.get_or_init(|| inner))
     }
 
-    fn build(&self) -> Result<TokioResolver, ResolveError> {
+    fn build(&self) -> Result<Inner, ResolveError> {
         let wrong = |error: String| ResolveError::Settings { path: self.resolv_conf.clone(), error };
         let text = match std::fs::read(&self.resolv_conf) {
             Ok(text) => text,
@@ -103,15 +100,71 @@ impl Resolver {
             None => config.name_servers().to_vec(),
         };
         // The domain of the machine's own host name, which the parser adds, is none of a pod's search domains.
-        let config = ResolverConfig::from_parts(None, config.search().to_vec(), servers);
+        let domains = config.search().iter().map(|domain| absolute(&domain.to_utf8())).collect();
+        let ndots = options.ndots;
+        // The search is ours: see `Inner::search`.
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.timeout = options.timeout.min(ATTEMPT);
         options.cache_size = CACHED;
         options.try_tcp_on_error = true;
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        builder.build().map_err(|error| wrong(error.to_string()))
+        let resolver = builder.build().map_err(|error| wrong(error.to_string()))?;
+        Ok(Inner { resolver, domains, ndots })
     }
+}
+
+impl Inner {
+    /// Asks for the name below each search domain and by itself. A cluster without a name server of the internet
+    /// answers the name by itself with a failure: that must not hide that the cluster does not know it.
+    async fn search(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let mut denied = false;
+        let mut failed = None;
+        for name in candidates(host, &self.domains, self.ndots) {
+            match self.ask(&name).await {
+                Err(ResolveError::NotFound) => denied = true,
+                Err(error @ ResolveError::Failed(_)) => failed = Some(error),
+                done => return done,
+            }
+        }
+        match failed {
+            Some(error) if !denied => Err(error),
+            _ => Err(ResolveError::NotFound),
+        }
+    }
+
+    async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        match self.resolver.lookup_ip(name).await {
+            Ok(lookup) => {
+                let addresses: Vec<_> = lookup.iter().collect();
+                if addresses.is_empty() { Err(ResolveError::NotFound) } else { Ok(addresses) }
+            }
+            Err(error) if error.is_no_records_found() => Err(ResolveError::NotFound),
+            Err(NetError::Timeout) => Err(ResolveError::TimedOut),
+            // Not a name at all: too long, a label too long, a character that cannot be.
+            Err(NetError::Proto(_)) => Err(ResolveError::NotFound),
+            Err(error) => Err(ResolveError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// The full names a short one may stand for, in the order of resolv.conf(5).
+fn candidates(host: &str, domains: &[String], ndots: usize) -> Vec<String> {
+    let itself = absolute(host);
+    if host.ends_with('.') {
+        return vec![itself];
+    }
+    let below = domains.iter().map(|domain| format!("{host}.{domain}"));
+    if host.matches('.').count() >= ndots {
+        std::iter::once(itself).chain(below).collect()
+    } else {
+        below.chain(std::iter::once(itself)).collect()
+    }
+}
+
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
 }
 
 fn server(address: SocketAddr) -> NameServerConfig {
@@ -126,6 +179,14 @@ fn server(address: SocketAddr) -> NameServerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_names_are_searched_first_and_long_ones_last() {
+        let domains = ["shop.svc.cluster.local.".to_owned(), "cluster.local.".to_owned()];
+        assert_eq!(candidates("db", &domains, 5), ["db.shop.svc.cluster.local.", "db.cluster.local.", "db."]);
+        assert_eq!(candidates("a.b", &domains, 1)[0], "a.b.");
+        assert_eq!(candidates("a.b.", &domains, 5), ["a.b."]);
+    }
 
     #[tokio::test]
     async fn addresses_are_not_asked_for() {
