@@ -56,3 +56,8 @@ pub use crate::state::{HandleState, SessionState};
 pub use crate::stats::Stats;
 pub use crate::target::{Destination, Target, TargetKind};
 pub use crate::to::{Local, To};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -80,7 +80,7 @@ async fn runs_from_an_empty_root() {
     let agent = start.ready().await;
     assert_running(&agent);
     let program = fs::read_link(format!("/proc/{}/exe", agent.pid())).unwrap();
-    assert!(program.starts_with("/memfd:kubetether-agent"), "{program:?}");
+    assert!(program.to_string_lossy().starts_with("/memfd:kubetether-agent"), "{program:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! The signals that ask the command to end.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::line::Because;
+
+/// Signals this close together are one.
+const ECHO: Duration = Duration::from_millis(200);
 
 /// Waits for Ctrl-C, SIGTERM and SIGHUP, from its creation on.
 pub(crate) struct Stops {
@@ -26,8 +30,23 @@ impl Stops {
         })
     }
 
-    /// The next one. Cancel-safe.
+    /// The next one, and those that follow at once. Cancel-safe but for what follows.
+    ///
+    /// Wrappers such as `npm run` or `timeout` hand a signal on that the terminal has sent to everybody: what
+    /// comes twice within a moment was meant once.
     pub(crate) async fn next(&mut self) -> Because {
+        let because = self.one().await;
+        let moment = tokio::time::sleep(ECHO);
+        tokio::pin!(moment);
+        loop {
+            tokio::select! {
+                () = &mut moment => return because,
+                _ = self.one() => {}
+            }
+        }
+    }
+
+    async fn one(&mut self) -> Because {
         let hangup = async {
             match &mut self.hangup {
                 Some(signal) => signal.recv().await,

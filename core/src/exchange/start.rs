@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kubetether_link::Link;
 
@@ -133,6 +134,11 @@ impl Start<'_> {
         };
         self.life.set(HandleState::Active);
         self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
+        if let Some(dead) = dead {
+            self.shared
+                .tasks
+                .spawn("leftovers of a dead session", remove_leftovers(self.shared.clone(), dead));
+        }
         Ok(exchange)
     }
 
@@ -243,6 +249,23 @@ impl Kept {
 
     pub(crate) fn service_uid(&self) -> &str {
         &self.made_for.uid
+    }
+}
+
+/// Takes away the interceptors of a session that is dead; they serve nobody since the Service was taken over.
+async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
+    let Ok(agent) = shared.agent() else { return };
+    for holder in dead.holders {
+        // The annotation is anybody's to write: only what carries our labels is taken away.
+        let ours = pod_wait::selector(&holder.interceptor);
+        let found = shared.cluster.list::<Deployment>(&ours, Deadline::after(UNDO)).await;
+        if !found.is_ok_and(|found| found.len() == 1) {
+            continue;
+        }
+        let interceptor = Interceptor::new(holder.interceptor);
+        if let Err(error) = interceptor.remove(&shared.cluster, agent, Deadline::after(UNDO)).await {
+            tracing::warn!(error = error.report(), "the interceptor of a dead session is left behind");
+        }
     }
 }
 

@@ -71,9 +71,12 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
             first = std::mem::replace(&mut first, Ok(())).and(Err(error));
         }
     };
+    const STEPS: u32 = 4;
+    shared.hub.progress(None, 1, STEPS, "ending what is in force");
     for life in shared.living().into_iter().rev() {
         note(life.close(deadline).await);
     }
+    shared.hub.progress(None, 2, STEPS, "taking the interceptors away");
     let agent = shared.agent();
     for kept in shared.take_all_kept() {
         // Late callers are passed through until the nodes know.
@@ -84,7 +87,9 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
             Err(error) => note(Err(error.clone())),
         }
     }
+    shared.hub.progress(None, 3, STEPS, "taking the gateway away");
     note(shared.gateway.release(shared, deadline).await);
+    shared.hub.progress(None, 4, STEPS, "taking the Lease away");
     note(lease::delete(&shared.cluster, &shared.id, deadline).await);
     first
 }

@@ -121,7 +121,11 @@ impl Shared {
         self.tasks.spawn("start of a handle", async move {
             let result = work.await;
             if let Err(error) = &result {
-                life.end(HandleState::Lost(error.to_string()), Ok(()));
+                let state = match error.code() {
+                    ErrorCode::Closed => HandleState::Closed,
+                    _ => HandleState::Lost(error.to_string()),
+                };
+                life.end(state, Ok(()));
             }
             shared.forget_ended();
             // A handle that nobody takes any more is dropped here, which ends it.

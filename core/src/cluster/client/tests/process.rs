@@ -51,7 +51,7 @@ fn alone(case: &str, variables: &[(&str, &std::ffi::OsStr)]) {
 async fn case() {
     let case = std::env::var(CASE).unwrap();
     if case == "system" {
-        get(&connect(Options::default()).await.unwrap()).await.unwrap();
+        get(&connect(Options::default(), Duration::from_secs(10)).await.unwrap()).await.unwrap();
     } else {
         talk(case == "hosts").await;
     }
