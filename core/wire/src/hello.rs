@@ -53,7 +53,7 @@ pub struct Hello {
     pub who: String,
 }
 
-const MAGIC: &[u8; 8] = b"kubtthr\0";
+const MAGIC: &[u8; 10] = b"kubetether";
 
 const VERSION_MIN_TAG: u64 = 1;
 const VERSION_MAX_TAG: u64 = 2;

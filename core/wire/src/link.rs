@@ -77,7 +77,11 @@ pub struct Link {
     /// Carriers whose frames are to be acknowledged.
     acks: VecDeque<CarrierId>,
     /// Data of lost carriers.
-    resend: VecDeque<(StreamId, u64, Bytes)>,
+    resend: VecDeque<Resend>,
+    /// Lost carriers of which the peer may still say what it got, the newest last.
+    lost: VecDeque<CarrierId>,
+    /// What came on lost carriers, to be told on the next, the newest last.
+    late_acks: VecDeque<(CarrierId, u64)>,
     /// Streams with bytes and credit to send them, in turn.
     ready: VecDeque<StreamId>,
     /// Written and not sent, of all streams.
@@ -204,6 +208,17 @@ enum Side {
     Agent,
 }
 
+/// Data that was sent on a carrier that was lost.
+#[derive(Debug)]
+struct Resend {
+    carrier: CarrierId,
+    /// Its number among the frames of that carrier.
+    number: u64,
+    stream: StreamId,
+    offset: u64,
+    bytes: Bytes,
+}
+
 #[derive(Debug)]
 struct Peer {
     info: PeerInfo,
@@ -215,6 +230,8 @@ struct Peer {
 const TURN: usize = 16 << 10;
 /// What holding one data frame costs beside its bytes.
 const FRAME_COST: u64 = 64;
+/// Lost carriers of which is remembered what came, and whether the peer may say so.
+const LOST_MOST: usize = 64;
 /// Waiting written bytes of all streams together, beyond which each stream gets one turn only.
 const QUEUED_MOST: usize = 16 << 20;
 
@@ -270,6 +287,8 @@ impl Link {
             urgent: VecDeque::new(),
             acks: VecDeque::new(),
             resend: VecDeque::new(),
+            lost: VecDeque::new(),
+            late_acks: VecDeque::new(),
             ready: VecDeque::new(),
             queued: 0,
             receive,
@@ -341,12 +360,18 @@ impl Link {
             return;
         }
         self.carriers_lost += u64::from(carrier.up);
-        for frame in carrier.retained {
+        if carrier.received > 0 {
+            remember(&mut self.late_acks, (id, carrier.received));
+        }
+        if !carrier.retained.is_empty() {
+            remember(&mut self.lost, id);
+        }
+        for (number, frame) in (carrier.acknowledged + 1..).zip(carrier.retained) {
             match frame {
                 Retained::Data { stream, offset, bytes } => {
                     self.unacknowledged -= bytes.len() as u64 + FRAME_COST;
                     self.resent += bytes.len() as u64;
-                    self.resend.push_back((stream, offset, bytes));
+                    self.resend.push_back(Resend { carrier: id, number, stream, offset, bytes });
                 }
                 Retained::Credit(stream) => self.credit_due(stream),
                 control @ (Retained::Open { .. }
@@ -505,6 +530,7 @@ impl Link {
         self.urgent.clear();
         self.acks.clear();
         self.resend.clear();
+        self.late_acks.clear();
         self.ready.clear();
         (self.queued, self.unacknowledged) = (0, 0);
         (self.grace_at, self.park_at) = (None, None);
@@ -548,6 +574,14 @@ impl CloseReason {
             Self::Lost | Self::AgentRestarted(_) | Self::Protocol(_) | Self::Panicked => false,
         }
     }
+}
+
+/// Appends, and forgets the oldest where there are too many.
+fn remember<T>(queue: &mut VecDeque<T>, new: T) {
+    if queue.len() >= LOST_MOST {
+        queue.pop_front();
+    }
+    queue.push_back(new);
 }
 
 /// Why a client cannot resume.

@@ -199,8 +199,8 @@ impl Link {
     }
 
     fn handle_ack(&mut self, id: CarrierId, frames: u64) -> Result<(), ProtocolError> {
-        // One that is lost: what was not acknowledged is on its way again already.
         let Some(carrier) = self.carriers.get_mut(&id) else {
+            self.handle_late_ack(id, frames);
             return Ok(());
         };
         let sent = carrier.acknowledged + carrier.retained.len() as u64;
@@ -215,6 +215,21 @@ impl Link {
         }
         carrier.acknowledged += fresh as u64;
         Ok(())
+    }
+
+    /// The peer tells what came on a carrier that is lost: of that, what was not sent again yet need not be.
+    fn handle_late_ack(&mut self, id: CarrierId, frames: u64) {
+        let Some(index) = self.lost.iter().position(|lost| *lost == id) else {
+            return;
+        };
+        self.lost.remove(index);
+        self.resend.retain(|data| {
+            let needed = data.carrier != id || data.number > frames;
+            if !needed {
+                self.resent -= data.bytes.len() as u64;
+            }
+            needed
+        });
     }
 
     fn handle_stream_frame(&mut self, frame: Frame, pushed: usize) -> Result<(), ProtocolError> {

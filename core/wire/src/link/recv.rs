@@ -33,6 +33,8 @@ pub(super) struct Recv {
     discard: bool,
     /// A reader waits.
     waiting: bool,
+    /// Everything that was here was read since the last limit was told.
+    drained: bool,
     /// Bytes that do not count for the link's window, since the reader has stopped.
     parked: u64,
     /// How much was read at the last look at stalled streams, if bytes were waiting then.
@@ -79,6 +81,7 @@ impl Recv {
             cut: None,
             discard: false,
             waiting: false,
+            drained: false,
             parked: 0,
             looked: None,
         }
@@ -173,6 +176,7 @@ impl Recv {
     pub(super) fn take(&mut self, max: usize) -> Taken {
         if let Some(bytes) = self.queue.pop(max) {
             self.read += bytes.len() as u64;
+            self.drained |= self.queue.is_empty();
             return Taken::Chunk(bytes);
         }
         match self.cut {
@@ -196,12 +200,13 @@ impl Recv {
     }
 
     /// A new limit to tell the peer, when it is worth it: half of the window is used. The window grows towards `most` while
-    /// the reader keeps up.
+    /// the peer uses it up and the reader keeps up.
     pub(super) fn new_limit(&mut self, most: u64) -> Option<u64> {
         if self.end.is_some() || self.read + self.window < self.limit + self.window / 2 {
             return None;
         }
-        if self.queue.is_empty() && self.window < most {
+        let used_up = self.limit - self.highest < self.window / 2;
+        if std::mem::take(&mut self.drained) && used_up && self.window < most {
             self.window = (self.window * 2).min(most);
         }
         self.limit = self.read + self.window;

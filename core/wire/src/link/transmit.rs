@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{CarrierId, Event, FRAME_COST, Link, StreamId, TURN, carrier::Retained};
+use super::{CarrierId, Event, FRAME_COST, Link, Resend, StreamId, TURN, carrier::Retained};
 use crate::{
     Frame, Goodbye, MAX_DATA,
     code::GoodbyeCode,
@@ -36,6 +36,10 @@ impl Link {
         if let Some(hello) = hello {
             carrier.greeted = true;
             Frame::Hello(Box::new(hello)).encode(out);
+            // So that the peer knows before it sends anything again.
+            for (carrier, frames) in &self.late_acks {
+                Frame::Ack { carrier: *carrier, frames: *frames }.encode(out);
+            }
         }
         if let Some(goodbye) = carrier.farewell.take() {
             Frame::Goodbye(goodbye).encode(out);
@@ -61,6 +65,8 @@ impl Link {
         self.transmit_acks(out, limit);
         self.transmit_urgent(id, out, limit);
         self.transmit_data(id, out, limit);
+        // The ends of the streams whose last bytes went just now.
+        self.transmit_urgent(id, out, limit);
         out.len() > start
     }
 
@@ -69,6 +75,7 @@ impl Link {
         self.closed.is_none()
             && (!self.urgent.is_empty()
                 || !self.acks.is_empty()
+                || !self.late_acks.is_empty()
                 || !self.resend.is_empty()
                 || !self.ready.is_empty() && self.may_send() > 0)
     }
@@ -89,6 +96,9 @@ impl Link {
     }
 
     fn transmit_acks(&mut self, out: &mut BytesMut, limit: usize) {
+        for (carrier, frames) in self.late_acks.drain(..) {
+            Frame::Ack { carrier, frames }.encode(out);
+        }
         while limit - out.len() >= 32
             && let Some(id) = self.acks.pop_front()
         {
@@ -170,16 +180,18 @@ impl Link {
     }
 
     fn take_resend(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
-        let (stream, offset, mut bytes) = loop {
+        let mut data = loop {
             let next = self.resend.pop_front()?;
             // One that was cut meanwhile needs its bytes no more; one that is over may still need them.
-            if self.streams.get(&next.0).is_none_or(|stream| stream.send.lost().is_none()) {
+            if self.streams.get(&next.stream).is_none_or(|stream| stream.send.lost().is_none()) {
                 break next;
             }
         };
+        let Resend { stream, offset, .. } = data;
         let most = room.min(MAX_DATA);
-        if bytes.len() > most {
-            self.resend.push_front((stream, offset + most as u64, bytes.split_off(most)));
+        let bytes = data.bytes.split_to(most.min(data.bytes.len()));
+        if !data.bytes.is_empty() {
+            self.resend.push_front(Resend { offset: offset + bytes.len() as u64, ..data });
         }
         Some((stream, offset, bytes))
     }

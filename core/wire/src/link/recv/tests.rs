@@ -97,5 +97,13 @@ fn credit_is_checked_and_grows_while_the_reader_keeps_up() {
     // Bytes are left: the window stays.
     assert_eq!(recv.new_limit(400), Some(150));
     assert_eq!(read_all(&mut recv).len(), 50);
-    assert_eq!(recv.new_limit(400), Some(300));
+    // All was read, and all that might be sent was.
+    assert_eq!(recv.new_limit(400), Some(200));
+    let _ = recv.data(100, bytes(0, 100)).unwrap();
+    assert_eq!(read_all(&mut recv).len(), 100);
+    assert_eq!(recv.new_limit(400), Some(400));
+    // All was read, but much less than might be sent.
+    let _ = recv.data(200, bytes(0, 100)).unwrap();
+    assert_eq!(read_all(&mut recv).len(), 100);
+    assert_eq!(recv.new_limit(400), Some(500));
 }
