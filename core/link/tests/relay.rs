@@ -1,5 +1,7 @@
 //! A socket, a relay, a link, a relay, a socket: what one end does, the other sees.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
 mod common;
 
 use std::io::ErrorKind;

@@ -76,7 +76,7 @@ fn a_transfer_survives_carriers_cut_at_every_step() {
     for carriers in [1, 2] {
         let mut pair = Pair::connected(carriers);
         let id = pair.open(CLIENT);
-        pair.transfer(CLIENT, id, &noise(1 << 20), |pair, step| {
+        pair.transfer(CLIENT, id, &noise(4 << 20), |pair, step| {
             if step % 5 == 4 {
                 let oldest = *pair.wires.keys().next().unwrap();
                 pair.cut(oldest);

@@ -132,13 +132,11 @@ fn streams_take_turns_and_small_things_go_first() {
     reader.push(out.freeze());
     let mut order = Vec::new();
     while let Some(frame) = reader.next_frame().unwrap() {
-        match frame {
-            Frame::Open { stream, .. } => order.push(format!("open {stream}")),
-            Frame::Data { stream, bytes, .. } => {
-                assert!(bytes.len() <= TURN);
-                order.push(stream.to_string());
-            }
-            _ => {}
+        if let Frame::Open { stream, .. } = frame {
+            order.push(format!("open {stream}"));
+        } else if let Frame::Data { stream, bytes, .. } = frame {
+            assert!(bytes.len() <= TURN);
+            order.push(stream.to_string());
         }
     }
     let expected = [
