@@ -192,8 +192,10 @@ impl Link {
         if let Some(stream) = self.streams.get_mut(&id) {
             let queued = stream.send.queued();
             stream.send.cut_now(code);
+            stream.recv.cut_here(code);
             self.queued -= queued;
             self.discard(id);
+            self.tell_cut(id);
             self.after(id);
         }
     }
@@ -203,7 +205,9 @@ impl Link {
     pub fn reset_after_data(&mut self, id: StreamId, code: ResetCode) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.send.cut_after(code);
+            stream.recv.cut_here(code);
             self.discard(id);
+            self.tell_cut(id);
             self.after(id);
         }
     }
@@ -343,7 +347,7 @@ impl Link {
         }
     }
 
-    /// Tells whoever waits on the stream that it was cut.
+    /// Tells whoever waits on the stream that it was cut, by whichever end.
     pub(super) fn tell_cut(&mut self, id: StreamId) {
         if self.streams.get(&id).is_some_and(|stream| stream.held) {
             self.events.push_back(Event::Cut(id));

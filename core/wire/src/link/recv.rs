@@ -31,6 +31,8 @@ pub(super) struct Recv {
     cut: Option<(ResetCode, u64)>,
     /// Nobody reads: what comes is thrown away.
     discard: bool,
+    /// This end cut the stream: what its reader is told.
+    cut_here: Option<ResetCode>,
     /// A reader waits.
     waiting: bool,
     /// Everything that was here was read since the last limit was told.
@@ -80,6 +82,7 @@ impl Recv {
             fin: false,
             cut: None,
             discard: false,
+            cut_here: None,
             waiting: false,
             drained: false,
             parked: 0,
@@ -164,6 +167,11 @@ impl Recv {
         }
     }
 
+    /// This end cut the stream; follow with [`discard`](Self::discard).
+    pub(super) fn cut_here(&mut self, code: ResetCode) {
+        self.cut_here.get_or_insert(code);
+    }
+
     /// Nobody reads from now on. Returns the bytes that are free by it.
     pub(super) fn discard(&mut self) -> u64 {
         self.discard = true;
@@ -174,6 +182,9 @@ impl Recv {
 
     /// Takes at most `max` bytes in order.
     pub(super) fn take(&mut self, max: usize) -> Taken {
+        if let Some(code) = self.cut_here {
+            return Taken::Cut(code);
+        }
         if let Some(bytes) = self.queue.pop(max) {
             self.read += bytes.len() as u64;
             self.drained |= self.queue.is_empty();

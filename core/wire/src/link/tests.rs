@@ -1,6 +1,7 @@
 //! Two ends back to back: bytes in queues, time as told.
 
 mod carriers;
+mod chaos;
 mod close;
 mod flow;
 mod streams;

@@ -94,6 +94,8 @@ fn a_reset_ends_both_directions_at_once() {
     pair.write(AGENT, id, b"unread");
     pair.run();
     pair.client.reset(id, ResetCode::Reset);
+    // Also for the reader of the end that did it.
+    assert_eq!(pair.client.read(id, 1), Err(StreamError::Cut(ResetCode::Reset)));
     pair.run();
     assert_eq!(pair.agent().read(id, 1), Err(StreamError::Cut(ResetCode::Reset)));
     assert_eq!(pair.agent().write_slice(id, b"x"), Err(StreamError::Cut(ResetCode::Reset)));
