@@ -16,6 +16,7 @@ mod limited;
 mod local;
 mod namespace;
 mod outcome;
+pub mod proxy;
 mod scenario;
 mod snapshot;
 mod sweep;

@@ -108,9 +108,10 @@ impl Line {
         self.budget.0.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// When something more will be due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.front().map(|(due, _)| *due).or_else(|| self.end.map(|(due, _)| due))
+    /// When something more will be due, after a [`ripen`](Self::ripen).
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        let next = self.waiting.front().map(|(due, _)| *due).or_else(|| self.end.map(|(due, _)| due));
+        next.filter(|due| *due > now)
     }
 
     /// The end, when it is due and all before it is gone.
@@ -144,7 +145,7 @@ mod tests {
         line.push(Bytes::from_static(b"first"), start + 100 * MS);
         line.push(Bytes::from_static(b"second"), start);
         line.ripen(start + 99 * MS);
-        assert_eq!((line.front(), line.next_due()), (None, Some(start + 100 * MS)));
+        assert_eq!((line.front(), line.next_due(start)), (None, Some(start + 100 * MS)));
 
         line.ripen(start + 100 * MS);
         line.advance(2);

@@ -53,7 +53,7 @@ async fn finished(direction: impl Future<Output = End>) -> Result<(), ()> {
 }
 
 /// Carries one direction to its end.
-async fn pump(
+pub(super) async fn pump(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     way: Way,
@@ -75,14 +75,16 @@ async fn pump(
         line.ripen(now);
         let open = set.passes(entry);
         if let Some(end) = line.ended(now).filter(|_| open) {
-            // A receiver that is gone by now shows in the other direction.
-            let _ = writer.shutdown().await;
+            if end == End::Finished {
+                // A receiver that is gone by now shows in the other direction.
+                let _ = writer.shutdown().await;
+            }
             return end;
         }
         let busy = free.filter(|free| rate.is_some() && *free > now);
         let wants = open && reading && line.has_room();
         let front = line.front().filter(|_| open).cloned();
-        let wake = line.next_due().into_iter().chain(busy.filter(|_| wants)).min().filter(|_| open);
+        let wake = line.next_due(now).into_iter().chain(busy.filter(|_| wants)).min().filter(|_| open);
         if let Some(wake) = wake
             && timer.deadline() != wake
         {
