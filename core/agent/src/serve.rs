@@ -17,7 +17,7 @@ use crate::flows::{Count, Flows};
 use crate::gateway::Gateway;
 use crate::health::{self, Ready};
 use crate::interceptor::Interceptor;
-use crate::limits;
+use crate::limits::{self, Footprint};
 use crate::resolve::Resolver;
 
 /// Why the agent cannot run.
@@ -81,9 +81,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // First of all: a signal that comes before this kills, or as process 1 does nothing.
     let mut signals =
         Signals::new().map_err(|source| RunError::System { what: "signal handlers", source })?;
-    let (role, links) = match &config.job {
-        Job::Gateway { .. } => (Role::Gateway, GATEWAY_LINKS),
-        Job::Interceptor { .. } => (Role::Interceptor, INTERCEPTOR_LINKS),
+    let (role, links, footprint) = match &config.job {
+        Job::Gateway { .. } => (Role::Gateway, GATEWAY_LINKS, Footprint::DIALLED),
+        Job::Interceptor { .. } => (Role::Interceptor, INTERCEPTOR_LINKS, Footprint::PASSED_THROUGH),
     };
     let link_config = LinkConfig::new(role)
         .software(env!("CARGO_PKG_VERSION"))
@@ -95,7 +95,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         role,
         acceptor: Acceptor::new(link_config, links)
             .map_err(|source| RunError::System { what: "random bytes", source })?,
-        flows: Flows::new(limits::connections()),
+        flows: Flows::new(limits::connections(footprint)),
         serving: Count::default(),
         drain: Drain::new(),
         resolver: Resolver::new(config.resolv_conf.clone(), config.nameserver),

@@ -421,6 +421,28 @@ async fn datagrams_pass_through_to_the_caller_they_belong_to() {
 }
 
 #[tokio::test]
+async fn datagrams_go_to_an_original_by_name() {
+    let pod = address();
+    let original = server::datagrams(pod, "original").await;
+    let dns = Dns::new(&[("kt-dns.shop.svc.", &[pod])]).await;
+    let agent = Start::agent("interceptor")
+        .env("KUBETETHER_PORTS", format!("53/UDP=47200>kt-dns.shop.svc:{}", original.port()))
+        .env("KUBETETHER_NAMESERVER", dns.address)
+        .env("KUBETETHER_RESOLV_CONF", "/dev/null")
+        .ready()
+        .await;
+    let caller = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    caller.connect(SocketAddr::new(agent.address, 47200)).await.unwrap();
+    let mut buffer = [0; 100];
+    // One at a time: while the name is looked up, what comes behind the first is lost.
+    for text in ["first", "second"] {
+        caller.send(text.as_bytes()).await.unwrap();
+        let length = timeout(PATIENCE, caller.recv(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!(buffer[..length], *format!("original:{text}").as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn callers_beyond_the_bound_push_out_the_oldest_only() {
     let original = server::datagrams(address(), "original").await;
     let agent =
