@@ -381,6 +381,12 @@ impl Link {
                 | Retained::Reset { .. }) => self.urgent.push_back(control),
             }
         }
+        // What the lost one was to tell about the others may not have arrived.
+        for (id, other) in &mut self.carriers {
+            if other.received > 0 && !std::mem::replace(&mut other.ack_due, true) {
+                self.acks.push_back(*id);
+            }
+        }
         if carrier.up && self.live_carriers() == 0 {
             self.grace_at = Some(now + self.config.grace);
         }

@@ -300,6 +300,8 @@ impl Link {
         if !stream.is_over() && (stream.held || self.closed.is_none()) {
             return;
         }
+        // One that was cut before its OPEN came may hold bytes that nobody was offered.
+        self.discard(id);
         self.streams.remove(&id);
         if self.is_own(id) {
             self.opened_here -= 1;

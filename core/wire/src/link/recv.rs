@@ -133,7 +133,8 @@ impl Recv {
     /// The peer's direction ends.
     pub(super) fn finish(&mut self, end: u64) -> Result<Counted, ProtocolError> {
         let mut counted = self.settle(end)?;
-        self.fin |= self.cut.is_none();
+        // A cut that lets everything be read came behind the FIN, even if it overtook it.
+        self.fin |= self.cut.is_none_or(|(_, deliver)| deliver == end);
         if self.discard {
             counted.freed += self.skip_to(self.highest);
         }

@@ -75,6 +75,16 @@ fn a_cut_comes_after_the_bytes_it_delivers() {
 }
 
 #[test]
+fn an_end_is_an_end_also_when_a_cut_overtook_it() {
+    let mut recv = Recv::new(100);
+    let _ = recv.reset(ResetCode::Dropped, 10, 10).unwrap();
+    let _ = recv.finish(10).unwrap();
+    let _ = recv.data(0, bytes(0, 10)).unwrap();
+    assert_eq!(read_all(&mut recv), bytes(0, 10));
+    assert_eq!(recv.take(1), Taken::End);
+}
+
+#[test]
 fn what_is_thrown_away_is_free() {
     let mut recv = Recv::new(100);
     let _ = recv.data(0, bytes(0, 10)).unwrap();
