@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use kubetether_link::{
@@ -44,20 +43,9 @@ async fn ask(link: &Link, host: &str, port: u16) -> String {
     answer
 }
 
-/// A gateway that resolves with `dns`, in the namespace `shop`.
-async fn gateway(dns: SocketAddr) -> Agent {
-    let resolv =
-        std::env::temp_dir().join(format!("kubetether-resolv-{}-{}", std::process::id(), dns.port()));
-    std::fs::write(
-        &resolv,
-        "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
-    )
-    .unwrap();
-    Start::agent("gateway")
-        .env("KUBETETHER_NAMESERVER", dns)
-        .env("KUBETETHER_RESOLV_CONF", resolv.display())
-        .ready()
-        .await
+/// A gateway in the namespace `shop` that resolves with `dns`.
+async fn gateway(dns: &Dns) -> Agent {
+    dns.of(Start::agent("gateway")).ready().await
 }
 
 #[tokio::test]
@@ -70,7 +58,7 @@ async fn dials_addresses_and_names() {
         ("example.com.", &[pod]),
     ])
     .await;
-    let agent = gateway(dns.address).await;
+    let agent = gateway(&dns).await;
     let link = attach(agent.control()).await;
     let forms = [
         "db",
@@ -91,7 +79,7 @@ async fn refusals_tell_the_truth() {
     let closed = server::closed(pod).await;
     let dns =
         Dns::new(&[("db.shop.svc.cluster.local.", &[pod]), ("empty.shop.svc.cluster.local.", &[])]).await;
-    let agent = gateway(dns.address).await;
+    let agent = gateway(&dns).await;
     let link = attach(agent.control()).await;
     let (code, text) = refused(&link, "db", closed.port()).await;
     assert_eq!(code, RefusalCode::Refused);
@@ -108,7 +96,11 @@ async fn refusals_tell_the_truth() {
 #[tokio::test]
 async fn a_silent_name_server_is_not_waited_for_beyond_the_deadline() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let agent = gateway(silent.local_addr().unwrap()).await;
+    let agent = Start::agent("gateway")
+        .env("KUBETETHER_NAMESERVER", silent.local_addr().unwrap())
+        .env("KUBETETHER_RESOLV_CONF", "/dev/null")
+        .ready()
+        .await;
     let link = attach(agent.control()).await;
     match dial_within(&link, "db", 80, Duration::from_millis(100)).await {
         Err(OpenError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::TimedOut),

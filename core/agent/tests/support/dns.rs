@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
@@ -9,9 +10,13 @@ use hickory_resolver::proto::rr::rdata::{A, AAAA, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
+use super::Start;
+
 /// Answers for the names it was told, over UDP.
 pub struct Dns {
-    pub address: SocketAddr,
+    address: SocketAddr,
+    /// What a pod of the namespace `shop` has as its resolv.conf.
+    settings: PathBuf,
     names: Arc<Mutex<HashMap<String, Vec<IpAddr>>>>,
 }
 
@@ -35,12 +40,29 @@ impl Dns {
                 }
             }
         });
-        Self { address, names }
+        let file = format!("kubetether-resolv-{}-{}", std::process::id(), address.port());
+        let settings = std::env::temp_dir().join(file);
+        let text = "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
+        std::fs::write(&settings, text).unwrap();
+        Self { address, settings, names }
+    }
+
+    /// Lets an agent resolve here, as a pod of the namespace `shop`.
+    pub fn of(&self, start: Start) -> Start {
+        start
+            .env("KUBETETHER_NAMESERVER", self.address)
+            .env("KUBETETHER_RESOLV_CONF", self.settings.display())
     }
 
     /// Changes one name.
     pub fn set(&self, name: &str, addresses: &[IpAddr]) {
         self.names.lock().unwrap().insert(name.to_owned(), addresses.to_vec());
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.settings);
     }
 }
 

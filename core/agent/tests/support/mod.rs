@@ -16,6 +16,7 @@ use tokio::time::timeout;
 pub mod client;
 pub mod dns;
 pub mod path;
+pub mod scene;
 pub mod server;
 
 /// The longest that anything here may take before it counts as hanging; never waited for when all is well.
