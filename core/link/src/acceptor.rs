@@ -71,9 +71,9 @@ impl Acceptor {
                 return Err(AttachError::Refused(goodbye));
             }
         };
-        tasks::start(&shared, id, read, write, None);
-        // What came behind the hello.
+        // What came behind the hello goes before what the reader will bring.
         shared.act(|state| state.link.handle_input(id, Bytes::new(), now()));
+        tasks::start(&shared, id, read, write, None);
         Ok(if new { Attached::New(Link::new(shared)) } else { Attached::Joined })
     }
 

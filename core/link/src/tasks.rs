@@ -28,6 +28,12 @@ pub(crate) fn start(
     let slot = Slot::new(up);
     let (read_phase, write_phase) = (slot.phase.subscribe(), slot.phase.subscribe());
     let first = shared.act(|state| {
+        // The link may have ended, or given the carrier up, before its tasks are there.
+        if state.link.close_reason().is_some() {
+            slot.phase.send_replace(Phase::Closing);
+        } else if !state.link.has_carrier(id) {
+            slot.phase.send_replace(Phase::Gone);
+        }
         state.slots.insert(id, slot);
         !std::mem::replace(&mut state.timed, true)
     });

@@ -283,11 +283,10 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Takes the next bytes. All frames must have been taken before.
+    /// Takes the next bytes. Where frames are left in the last ones, both are copied together: take all frames first.
     pub fn push(&mut self, bytes: Bytes) {
-        debug_assert!(self.input.is_empty(), "frames were left");
-        self.pushed = bytes.len();
-        self.input = bytes;
+        self.input = if self.input.is_empty() { bytes } else { [&self.input[..], &bytes].concat().into() };
+        self.pushed = self.input.len();
     }
 
     /// The next whole frame; `None` when more bytes are needed.

@@ -90,6 +90,11 @@ impl Link {
         self.carriers.get(&id).is_none_or(|carrier| carrier.finished)
     }
 
+    /// Whether the link knows the carrier: it was brought up, and neither lost nor given up.
+    pub fn has_carrier(&self, id: CarrierId) -> bool {
+        self.carriers.contains_key(&id)
+    }
+
     /// Whether the peer has said hello on the carrier.
     pub fn carrier_is_up(&self, id: CarrierId) -> bool {
         self.carriers.get(&id).is_some_and(|carrier| carrier.up)
