@@ -32,7 +32,8 @@ async fn a_client_that_closes_is_passed_by_at_once() {
 
 #[tokio::test]
 async fn a_client_that_falls_silent_is_passed_by_and_comes_back() {
-    let scene = Scene::new().await;
+    let original = server::named(address(), "original").await;
+    let scene = Scene::with([original; 2], |start| start.env("KUBETETHER_SILENCE", "1s")).await;
     let path = Path::to(scene.agent.control()).await;
     let link = attach(path.address).await;
     arm(&link, &[80]).await;
@@ -40,8 +41,8 @@ async fn a_client_that_falls_silent_is_passed_by_and_comes_back() {
     assert_eq!(ask(scene.exposed(), "a").await.unwrap(), "client:a");
     path.freeze();
     // A connection that was led to the client while nobody knew yet comes to the original too.
-    assert_eq!(ask(scene.exposed(), "b").await.unwrap(), "original 80:b");
-    assert_eq!(ask(scene.exposed(), "c").await.unwrap(), "original 80:c");
+    assert_eq!(ask(scene.exposed(), "b").await.unwrap(), "original:b");
+    assert_eq!(ask(scene.exposed(), "c").await.unwrap(), "original:c");
     path.cut();
     path.mend();
     until("a carrier is back", async || {

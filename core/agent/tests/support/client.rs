@@ -13,12 +13,12 @@ pub fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// A client's settings with heartbeats fast enough for tests.
+/// A client's settings: patient, since test machines stop now and then.
 pub fn config(who: &str) -> LinkConfig {
     LinkConfig::new(Role::Client)
         .who(who)
         .heartbeat(Duration::from_millis(50))
-        .silence(Duration::from_millis(400))
+        .silence(PATIENCE)
         .grace(PATIENCE)
 }
 

@@ -23,11 +23,8 @@ impl Scene {
 
     pub async fn with(originals: [SocketAddr; 2], change: impl FnOnce(Start) -> Start) -> Self {
         let ports = format!("80/TCP=47200>{},81/TCP=47201>{}", originals[0], originals[1]);
-        let start = Start::agent("interceptor")
-            .env("KUBETETHER_PORTS", ports)
-            .env("KUBETETHER_HEARTBEAT", "50ms")
-            .env("KUBETETHER_SILENCE", "400ms")
-            .env("KUBETETHER_LINGER", "50ms");
+        let start =
+            Start::agent("interceptor").env("KUBETETHER_PORTS", ports).env("KUBETETHER_LINGER", "50ms");
         Self { agent: change(start).ready().await, originals }
     }
 
