@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
-use tokio::sync::OnceCell;
 
 use crate::cluster::root;
 use crate::scenario::Scenario;
 use crate::wait::LONG;
 
-static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
 /// A running `kubetether`; killed when dropped.
 #[derive(Debug)]
@@ -36,22 +36,31 @@ pub struct Ended {
 }
 
 impl Command {
+    /// Builds it with what is built already, which may take its time: call this before a scenario's own
+    /// time begins.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn prepare() {
+        BUILT.get_or_init(build);
+    }
+
     /// Starts it with `--output json` in the scenario's namespace.
     ///
     /// # Panics
     /// When it cannot be built or started.
-    pub async fn start(at: &Scenario, args: &[&str]) -> Self {
+    pub fn start(at: &Scenario, args: &[&str]) -> Self {
         let mut all = vec!["--namespace", at.namespace().name()];
         all.extend(args);
-        Self::start_with(at.cluster().kubeconfig(), &all).await
+        Self::start_with(at.cluster().kubeconfig(), &all)
     }
 
     /// Starts it with `--output json` and a kubeconfig.
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub async fn start_with(kubeconfig: impl AsRef<Path>, args: &[&str]) -> Self {
-        let program = BUILT.get_or_init(build).await;
+    pub fn start_with(kubeconfig: impl AsRef<Path>, args: &[&str]) -> Self {
+        let program = BUILT.get_or_init(build);
         let mut command = tokio::process::Command::new(program);
         command.args(["--output", "json", "--kubeconfig"]).arg(kubeconfig.as_ref()).args(args);
         let piped =
@@ -125,20 +134,24 @@ impl Command {
     }
 }
 
-/// Builds the command with what is built already, and gives its place: beside this test's own program.
-async fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = tokio::process::Command::new(cargo);
-    // The whole workspace, as everywhere: alone it would be given other features of shared dependencies.
-    command.args(["build", "--quiet", "--locked", "--workspace", "--bin", "kubetether"]).current_dir(root());
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+/// The command beside this program, built where this is a test's program; a bench's is built with it.
+fn build() -> PathBuf {
+    if cfg!(debug_assertions) {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = std::process::Command::new(cargo);
+        // The whole workspace, as everywhere: alone it would be given other features of shared dependencies.
+        command
+            .args(["build", "--quiet", "--locked", "--workspace", "--bin", "kubetether"])
+            .current_dir(root());
+        let output = command.output().unwrap_or_else(|error| panic!("cargo: {error}"));
+        assert!(
+            output.status.success(),
+            "the command is not built: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-    let output = command.output().await.unwrap_or_else(|error| panic!("cargo: {error}"));
-    assert!(output.status.success(), "the command is not built: {}", String::from_utf8_lossy(&output.stderr));
     let here = std::env::current_exe().unwrap_or_else(|error| panic!("this program's place: {error}"));
-    let folder = here.parent().and_then(Path::parent).unwrap_or(&here);
-    let program = folder.join("kubetether");
-    assert!(program.is_file(), "{} is missing after it was built", program.display());
-    program
+    let found =
+        here.ancestors().skip(1).take(2).map(|folder| folder.join("kubetether")).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("no kubetether beside {}", here.display()))
 }

@@ -9,11 +9,12 @@ fn kinds(told: &[Value]) -> Vec<&str> {
 
 #[test]
 fn an_exchange_until_ctrl_c() {
+    Command::prepare();
     scenario("cli-exchange", async |at| {
         let client = at.shop(&App::orders().port("admin", 81, 8080)).await;
         let local = Local::http();
         let to = format!("{}:http", local.port());
-        let mut command = Command::start(at, &["exchange", "orders", "--to", &to]).await;
+        let mut command = Command::start(at, &["exchange", "orders", "--to", &to]);
         let result = command.told("exchange").await;
         assert_eq!(result["target"], "svc/orders");
         assert_eq!(result["ports"][0]["service_port"], 80);
@@ -29,11 +30,12 @@ fn an_exchange_until_ctrl_c() {
 
 #[test]
 fn forwards_until_it_is_asked_to_end() {
+    Command::prepare();
     scenario("cli-forward", async |at| {
         at.shop(&App::orders()).await;
         let port = Closed::new().release();
         let args = ["forward", "orders:80", "deploy/orders:8080", "--port", &port.to_string()];
-        let mut command = Command::start(at, &args).await;
+        let mut command = Command::start(at, &args);
         let first = command.told("forward").await;
         assert_eq!(first["address"], format!("127.0.0.1:{port}"));
         let second = command.told("forward").await;
@@ -49,6 +51,7 @@ fn forwards_until_it_is_asked_to_end() {
 
 #[test]
 fn exit_codes_tell_the_class_of_a_failure() {
+    Command::prepare();
     scenario("cli-codes", async |at| {
         at.shop(&App::orders()).await;
         let closed = Closed::new();
@@ -68,15 +71,15 @@ fn exit_codes_tell_the_class_of_a_failure() {
             (vec!["--context", "nobody", "exchange", "orders", "--to", "8080"], 2, "no_such_context"),
             (vec!["forward", "orders:81"], 4, "refused"),
         ] {
-            let ended = Command::start(at, &args).await.ended().await;
+            let ended = Command::start(at, &args).ended().await;
             assert_eq!(ended.code, Some(code), "{args:?}: {ended:#?}");
             let errors: Vec<&Value> = ended.told.iter().filter(|line| line["type"] == "error").collect();
             assert_eq!(errors.len(), 1, "{args:?}: {ended:#?}");
             assert_eq!(errors[0]["code"], name, "{args:?}");
         }
-        let ended = Command::start_with(file, &["forward", "orders:80"]).await.ended().await;
+        let ended = Command::start_with(file, &["forward", "orders:80"]).ended().await;
         assert_eq!(ended.code, Some(3), "{ended:#?}");
-        let ended = Command::start(at, &["exchange", "orders"]).await.ended().await;
+        let ended = Command::start(at, &["exchange", "orders"]).ended().await;
         assert_eq!(ended.code, Some(2), "{ended:#?}");
         assert!(ended.errors.contains("--to"), "{ended:#?}");
     });
@@ -84,11 +87,12 @@ fn exit_codes_tell_the_class_of_a_failure() {
 
 #[test]
 fn ctrl_c_while_it_starts() {
+    Command::prepare();
     scenario("cli-cancel", async |at| {
         let client = at.shop(&App::orders()).await;
         let local = Local::http();
         let port = local.port().to_string();
-        let mut command = Command::start(at, &["exchange", "orders", "--to", &port]).await;
+        let mut command = Command::start(at, &["exchange", "orders", "--to", &port]);
         let mut step = command.told("progress").await;
         while step["step"] != 4 {
             step = command.told("progress").await;

@@ -10,7 +10,7 @@ const PROMISE: Duration = Duration::from_secs(10);
 async fn exchanged(at: &Scenario, local: &Local) -> (Client, Command) {
     let client = at.shop(&App::orders()).await;
     let port = local.port().to_string();
-    let mut command = Command::start(at, &["exchange", "orders", "--to", &port]).await;
+    let mut command = Command::start(at, &["exchange", "orders", "--to", &port]);
     command.told("exchange").await;
     assert_eq!(client.who("http://orders/").await, LOCAL);
     (client, command)
@@ -18,6 +18,7 @@ async fn exchanged(at: &Scenario, local: &Local) -> (Client, Command) {
 
 #[test]
 fn killed() {
+    Command::prepare();
     scenario("client-killed", async |at| {
         let local = Local::http();
         let (client, command) = exchanged(at, &local).await;
@@ -36,6 +37,7 @@ fn killed() {
 
 #[test]
 fn asleep() {
+    Command::prepare();
     scenario("client-asleep", async |at| {
         let local = Local::http();
         let (client, mut command) = exchanged(at, &local).await;

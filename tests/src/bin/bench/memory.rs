@@ -15,8 +15,8 @@ pub(crate) fn measure() -> Vec<Figure> {
         let pod = at.shop(&App::orders()).await;
         let local = Local::http();
         let port = local.port().to_string();
-        let mut exchange = Command::start(at, &["exchange", "orders", "--to", &port]).await;
-        let mut forward = Command::start(at, &["forward", "orders:80"]).await;
+        let mut exchange = Command::start(at, &["exchange", "orders", "--to", &port]);
+        let mut forward = Command::start(at, &["forward", "orders:80"]);
         exchange.told("exchange").await;
         forward.told("forward").await;
         // Used once: what the first connection brings is part of it.
