@@ -28,7 +28,7 @@ pub use crate::asker::{Answer, Asker, Mark, Report};
 pub use crate::client::{Client, Load, Talk};
 pub use crate::cluster::{Cluster, root};
 pub use crate::command::{Command, Ended};
-pub use crate::limited::{Limited, Rule};
+pub use crate::limited::{Limited, role_of_readme};
 pub use crate::local::{Apart, Closed, LOCAL, Local};
 pub use crate::namespace::{Namespace, Security};
 pub use crate::outcome::{CLOSE, Outcome};

@@ -4,18 +4,31 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
 use kube::api::PostParams;
 use kube::config::Kubeconfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::app::object;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, root};
 use crate::namespace::Namespace;
 
-/// One line of a Role: API group, resource, verbs.
-pub type Rule = (&'static str, &'static str, &'static [&'static str]);
+/// The Role that README prints as enough.
+///
+/// # Panics
+/// When README has none.
+#[must_use]
+pub fn role_of_readme() -> Vec<PolicyRule> {
+    let file = root().join("README.md");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let role = blocks.into_iter().find(|block| block.contains("kind: Role\n"));
+    let role = role.unwrap_or_else(|| panic!("{}: no Role in a yaml block", file.display()));
+    let role: Role =
+        serde_saphyr::from_str(role).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    role.rules.unwrap_or_default()
+}
 
 /// A user of the cluster with exactly the rights of a Role in one namespace.
 #[derive(Debug)]
@@ -30,11 +43,7 @@ impl Limited {
     ///
     /// # Panics
     /// When the cluster refuses it.
-    pub async fn create(cluster: &Cluster, namespace: &Namespace, name: &str, rules: &[Rule]) -> Self {
-        let rules: Vec<Value> = rules
-            .iter()
-            .map(|(group, resource, verbs)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs }))
-            .collect();
+    pub async fn create(cluster: &Cluster, namespace: &Namespace, name: &str, rules: &[PolicyRule]) -> Self {
         let meta = json!({ "name": name });
         namespace.create_object::<ServiceAccount>(&object(json!({ "metadata": meta }))).await;
         namespace.create_object::<Role>(&object(json!({ "metadata": meta, "rules": rules }))).await;

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use kubetether_tests::{App, CLUSTER, Client, Command, LOCAL, Local, Scenario, scenario, sweep};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DeleteParams, ListParams};
+use kubetether::{ErrorCode, To};
+use kubetether_tests::{
+    App, CLOSE, CLUSTER, Client, Command, LOCAL, Local, Outcome, Scenario, scenario, sweep,
+};
 
 /// Dead client to original answers, without a human.
 const PROMISE: Duration = Duration::from_secs(10);
@@ -29,9 +34,25 @@ fn killed() {
         asker.answered_by(CLUSTER, killed, 50).await;
         let report = asker.stop().await;
         assert!(report.longest_gap() < PROMISE, "{report}");
-        // It had no time to; the Service tells what it was.
-        sweep(at).await;
+
+        // Its Lease speaks for it still; whoever takes that away may go on.
+        let session = at.session().await;
+        let held = session.exchange("orders", To::port(local.port())).await;
+        held.bad(ErrorCode::Held, &["services/orders", "leases/kubetether-"]);
+        let leases = at.namespace().api::<Lease>();
+        let own = format!("kubetether-{}", session.id());
+        let all = leases.list(&ListParams::default()).await.unwrap();
+        let dead: Vec<String> =
+            all.into_iter().filter_map(|lease| lease.metadata.name).filter(|name| *name != own).collect();
+        assert_eq!(dead.len(), 1, "{dead:?}");
+        leases.delete(&dead[0], &DeleteParams::default()).await.unwrap();
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        assert_eq!(client.who("http://orders/").await, LOCAL);
+        exchange.close(CLOSE).await.good();
         assert_eq!(client.who("http://orders/").await, CLUSTER);
+        session.close(CLOSE).await.good();
+        // The dead one's interceptor passes connections through for ever.
+        sweep(at).await;
     });
 }
 
