@@ -1,6 +1,7 @@
 //! Bulk through a link over loopback TCP, both ends in this process, beside the bare TCP connection in the same run.
 //!
-//! `cargo bench -p kubetether-link --bench bulk`; figures are MB/s (10^6), the median of five runs.
+//! `cargo bench -p kubetether-link --bench bulk [part of a name]`; figures are MB/s (10^6), the median of five runs, and the
+//! CPU seconds of all threads per GB, which a busy machine falsifies less.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,7 +11,7 @@
 use std::{future::Future, time::Instant};
 
 use bytes::Bytes;
-use kubetether_link::{Acceptor, Attached, Link, LinkConfig, Open, Role, Stream, relay};
+use kubetether_link::{Acceptor, Attached, IoRead, Link, LinkConfig, Open, Role, Stream, relay};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -31,6 +32,7 @@ fn main() {
         round_trips(threads);
         opens(threads);
     }
+    idle();
 }
 
 fn runtime(threads: usize) -> Runtime {
@@ -41,16 +43,39 @@ fn runtime(threads: usize) -> Runtime {
 }
 
 fn measure<F: Future<Output = usize>>(threads: usize, what: &str, run: impl Fn() -> F) {
+    if !wanted(what) {
+        return;
+    }
+    let mut total = 0;
+    let cpu = cpu_seconds();
     let mut rates: Vec<_> = (0..5)
         .map(|_| {
             let runtime = runtime(threads);
             let start = Instant::now();
             let bytes = runtime.block_on(run());
+            total += bytes;
             bytes as f64 / start.elapsed().as_secs_f64() / 1e6
         })
         .collect();
     rates.sort_by(f64::total_cmp);
-    println!("{threads} thread(s)  {what:34} {:7.0} MB/s  ({:.0}-{:.0})", rates[2], rates[0], rates[4]);
+    let cpu = (cpu_seconds() - cpu) / (total as f64 / 1e9);
+    println!(
+        "{threads} thread(s)  {what:34} {:7.0} MB/s  ({:.0}-{:.0})  {cpu:.2} CPU s/GB",
+        rates[2], rates[0], rates[4]
+    );
+}
+
+fn wanted(what: &str) -> bool {
+    let mut parts = std::env::args().skip(1).filter(|part| !part.starts_with("--")).peekable();
+    parts.peek().is_none() || parts.any(|part| what.contains(&part))
+}
+
+/// User and system time of this process so far.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // utime and stime, in ticks of 10 ms.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
 async fn bare() -> usize {
@@ -134,6 +159,9 @@ async fn small() -> usize {
 
 fn round_trips(threads: usize) {
     const TRIPS: u32 = 20_000;
+    if !wanted("round trip of one byte") {
+        return;
+    }
     runtime(threads).block_on(async {
         let (client, agent) = ends(1).await;
         let (mut near, mut far) = stream(&client, &agent).await;
@@ -156,6 +184,9 @@ fn round_trips(threads: usize) {
 
 fn opens(threads: usize) {
     const OPENS: u32 = 20_000;
+    if !wanted("open and drop of a stream") {
+        return;
+    }
     runtime(threads).block_on(async {
         let (client, agent) = ends(1).await;
         let accept = tokio::spawn(async move {
@@ -171,6 +202,38 @@ fn opens(threads: usize) {
         drop(client);
         accept.await.unwrap();
     });
+}
+
+/// What a stream costs that has carried something both ways and now is idle.
+fn idle() {
+    const STREAMS: usize = 10_000;
+    if !wanted("idle streams") {
+        return;
+    }
+    runtime(1).block_on(async {
+        let (client, agent) = ends(1).await;
+        drop(stream(&client, &agent).await);
+        let before = resident();
+        let mut streams = Vec::with_capacity(STREAMS);
+        for _ in 0..STREAMS {
+            let (mut near, mut far) = stream(&client, &agent).await;
+            near.write_all(&[7; 1000]).await.unwrap();
+            far.read_exact(&mut [0; 1000]).await.unwrap();
+            far.write_all(&[7; 1000]).await.unwrap();
+            near.read_exact(&mut [0; 1000]).await.unwrap();
+            streams.push((near, far));
+        }
+        client.flushed().await;
+        agent.flushed().await;
+        let each = (resident() - before) / STREAMS / 2;
+        println!("{STREAMS} idle streams: {each} bytes each at each end");
+    });
+}
+
+/// Resident bytes of this process.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 fn micros(start: Instant, times: u32) -> f64 {
@@ -195,8 +258,8 @@ async fn ends(carriers: usize) -> (Link, Link) {
         let (near, far) = tcp().await;
         let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
         let (attached, joined) = tokio::join!(
-            client.attach(near_read, near_write, deadline),
-            acceptor.carrier(far_read, far_write, deadline)
+            client.attach(IoRead::new(near_read), near_write, deadline),
+            acceptor.carrier(IoRead::new(far_read), far_write, deadline)
         );
         attached.unwrap();
         if let Attached::New(link) = joined.unwrap() {

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -219,8 +219,13 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock closes the link: see `tasks::Guard`.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|poisoned| {
+            // Whoever held the lock panicked: what is behind it may be half done, so that was the link's end.
+            self.state.clear_poison();
+            let mut state = poisoned.into_inner();
+            state.link.close_panicked();
+            state
+        })
     }
 
     fn wake(&self, wake: Wake) {

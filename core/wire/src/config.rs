@@ -3,6 +3,11 @@ use std::time::Duration;
 use crate::code::Role;
 
 /// How an end of a link behaves. The default serves the common case; both ends need not agree on any of it.
+///
+/// An end holds at most [`link_window`](Self::link_window) and [`parked`](Self::parked) bytes that it received,
+/// [`queued`](Self::queued) and 16 KiB for each stream that it is to send, and [`unacknowledged`](Self::unacknowledged) bytes
+/// that it has sent: 72 MiB by default if every bound is reached at once. Frames of up to four times their size may be kept
+/// alive for bytes received that are not parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {
     pub(crate) role: Role,
@@ -16,6 +21,7 @@ pub struct LinkConfig {
     pub(crate) link_window: u64,
     pub(crate) parked: u64,
     pub(crate) send_buffer: usize,
+    pub(crate) queued: usize,
     pub(crate) unacknowledged: u64,
     pub(crate) max_streams: u32,
     pub(crate) max_carriers: u32,
@@ -36,6 +42,7 @@ impl LinkConfig {
             link_window: 16 << 20,
             parked: 16 << 20,
             send_buffer: 256 << 10,
+            queued: 16 << 20,
             unacknowledged: 24 << 20,
             max_streams: 16_384,
             max_carriers: 16,
@@ -97,6 +104,12 @@ impl LinkConfig {
     /// Written bytes one stream holds before they are sent. Default 256 KiB; at least 16 KiB.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes.max(16 << 10);
+        self
+    }
+
+    /// Written bytes all streams together hold before they are sent; beyond it each stream holds 16 KiB. Default 16 MiB.
+    pub fn queued(mut self, bytes: usize) -> Self {
+        self.queued = bytes;
         self
     }
 

@@ -1,4 +1,56 @@
-//! The link between kubetether's two ends, sans-IO: frames, streams, credits, hello.
+//! The link between kubetether's two ends, sans-IO: frames, streams, credits, resume, hello.
+//!
+//! A **link** joins a client and an agent. It lives on one or several **carriers**, each an ordered byte stream that may die at
+//! any moment (a port-forward through the Kubernetes API), and offers **streams**, each as good as a TCP connection: ordered
+//! bytes both ways with flow control, half-close, reset and refusal. [`Link`] is one end: bytes and the time in, bytes and
+//! events out; it knows no clock, no socket and no runtime. The crate `kubetether-link` drives it on tokio.
+//!
+//! # Frames
+//!
+//! A carrier's bytes are frames: kind (one byte), length of the body (three bytes, big endian), body. Numbers in bodies are
+//! QUIC's varints. Unknown kinds are skipped by their length, bytes behind the known fields of a body are ignored, and so are
+//! unknown fields in HELLO, OPEN and calls: this is how the protocol grows within a version. `tests/golden.rs` holds the bytes.
+//!
+//! | kind | name | body | kept until acknowledged |
+//! |---|---|---|---|
+//! | `01` | HELLO | magic, fields: versions, role, incarnation, link, secret, carrier, credits … ([`Hello`]) | |
+//! | `02` | PING | token | |
+//! | `03` | PONG | token | |
+//! | `04` | GOODBYE | code ([`GoodbyeCode`]), text | |
+//! | `05` | ACK | carrier, number of its kept frames that came, from the first | |
+//! | `10` | OPEN | stream, fields ([`Open`]) | yes |
+//! | `11` | OPENED | stream | yes |
+//! | `12` | REFUSE | stream, code ([`RefusalCode`]), text | yes |
+//! | `13` | DATA | stream, offset of the first byte, 1 to 32,768 bytes | yes |
+//! | `14` | CREDIT | stream (0: the link), limit | yes |
+//! | `15` | FIN | stream, end offset | yes |
+//! | `16` | RESET | stream, code ([`ResetCode`]), end offset, offset up to which bytes are still delivered | yes |
+//! | `20` | DATAGRAM | association, bytes; only to an end that announced [`CAPABILITY_DATAGRAMS`] | |
+//!
+//! # Rules
+//!
+//! - **Hello.** The client speaks first on each carrier; it may send ACKs of lost carriers behind its HELLO and nothing else
+//!   until the agent's HELLO came. The agent answers HELLO or GOODBYE. The version spoken is the smaller of the two newest.
+//!   The first carrier makes the link; the others join it by its id and prove themselves by its secret. A client that comes
+//!   back tells the incarnation it spoke with: an agent that is another one, or has given the link up, says so, and all
+//!   streams are reset.
+//! - **Streams.** Numbers are even from the client and odd from the agent, and are used once. Data may follow OPEN at once. Each
+//!   direction ends with exactly one FIN or RESET, which tell how many bytes there were; a RESET is answered by one, unless
+//!   that direction has ended before. A REFUSE stands for RESET of a direction without bytes. So both ends come to the same
+//!   sums of credit whatever was lost on the way.
+//! - **Credit.** Limits are absolute and never go back: bytes of a stream, and the sum over all streams. A peer that goes
+//!   beyond one breaks the protocol.
+//! - **Acknowledgement.** Both ends number the kept frames of each carrier. An ACK, said on any carrier, tells that the peer's
+//!   link (not its program) holds them. When a carrier is lost, what was not acknowledged on it is sent again on others;
+//!   frames are idempotent, and may come twice, late, and in any order between carriers (data before its OPEN, a FIN before
+//!   its data). When the next carrier comes up, both ends first tell what came on the lost one.
+//! - **Turns.** Control frames go first; then each stream with bytes and credit sends at most 16 KiB in its turn. All carriers
+//!   draw from the same queues.
+//! - **Heartbeats.** Each end pings each carrier every two seconds; one on which nothing came for five is dead. A link
+//!   without carriers keeps its streams for its grace period.
+//! - **Goodbye.** GOODBYE ends the link, except for the code `draining`, which announces that the sender is about to leave.
+//!
+//! Whatever else a peer does wrong is a [`ProtocolError`] and closes the link (before the first hello, only the carrier).
 
 mod call;
 mod code;

@@ -232,8 +232,6 @@ const TURN: usize = 16 << 10;
 const FRAME_COST: u64 = 64;
 /// Lost carriers of which is remembered what came, and whether the peer may say so.
 const LOST_MOST: usize = 64;
-/// Waiting written bytes of all streams together, beyond which each stream gets one turn only.
-const QUEUED_MOST: usize = 16 << 20;
 
 impl Link {
     /// A client's end without a carrier. `id`, `secret` and `incarnation` must be random; the first two name and prove the

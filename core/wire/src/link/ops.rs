@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
-    CloseReason, Event, Link, QUEUED_MOST, Side, StreamId, carrier::Retained, recv::Taken, send::Ending,
-};
+use super::{CloseReason, Event, Link, Side, StreamId, carrier::Retained, recv::Taken, send::Ending};
 use crate::{
     DecodeError, Open, Refusal,
     code::ResetCode,
@@ -79,6 +77,9 @@ impl Link {
         let Some(stream) = self.streams.get(&id) else {
             return Some(Err(self.gone()));
         };
+        if !stream.held {
+            return Some(Err(StreamError::Cut(stream.cut().unwrap_or(ResetCode::Dropped))));
+        }
         match &stream.opening {
             Opening::Refused(refusal) => Some(Err(StreamError::Refused((**refusal).clone()))),
             Opening::Open => Some(Ok(())),
@@ -265,7 +266,7 @@ impl Link {
         if stream.send.is_closed() {
             return Err(StreamError::Finished);
         }
-        Ok(stream.send.room(self.config.send_buffer, self.queued < QUEUED_MOST))
+        Ok(stream.send.room(self.config.send_buffer, self.queued < self.config.queued))
     }
 
     /// Throws away what came and what will come.

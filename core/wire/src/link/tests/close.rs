@@ -138,6 +138,23 @@ fn a_stranger_cannot_join() {
 }
 
 #[test]
+fn a_client_of_a_later_version_is_spoken_to_in_ours() {
+    let pair = Pair::new();
+    let later = Hello { version_max: 9, capabilities: u64::MAX >> 2, ..pair.client.hello(1) };
+    let now = pair.now;
+    let mut agent = Link::agent(config(Role::Gateway), &later, [9; 16]).unwrap();
+    assert_eq!(agent.carrier_join(&later, FrameReader::default(), now), Ok(1));
+    assert_eq!(agent.peer().unwrap().version, VERSION_MAX);
+    // What only the later one knows is skipped.
+    let mut out = BytesMut::new();
+    out.extend_from_slice(&[0x7e, 0, 0, 2, 1, 2]);
+    Frame::Open { stream: 2, fields: vec![1, 1, 3, 63, 1, 0].into() }.encode(&mut out);
+    agent.handle_input(1, out.freeze(), now);
+    assert_eq!(agent.poll_event(), Some(Event::CarrierUp(1)));
+    assert_eq!(agent.poll_event(), Some(Event::Incoming(2, Open::Call)));
+}
+
+#[test]
 fn a_notice_of_leaving_changes_nothing_yet() {
     let mut pair = Pair::connected(1);
     let id = pair.open(CLIENT);

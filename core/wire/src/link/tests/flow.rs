@@ -97,6 +97,25 @@ fn what_is_held_is_bounded_whoever_stops() {
 }
 
 #[test]
+fn written_bytes_are_bounded_and_no_stream_is_shut_out() {
+    let mut pair = Pair::with(config(Role::Client).queued(1 << 20), config(Role::Gateway));
+    pair.connect();
+    pair.run();
+    let ids: Vec<_> = (0..16).map(|_| pair.open(CLIENT)).collect();
+    let written: Vec<_> = ids.iter().map(|id| pair.client.write_slice(*id, &[1; 1 << 20]).unwrap()).collect();
+    assert_eq!(written[..4], [256 << 10; 4]);
+    assert_eq!(written[4..], [16 << 10; 12]);
+    // Each is told when it can go on.
+    assert!(ids.iter().all(|id| pair.client.write_slice(*id, &[1]) == Ok(0)));
+    pair.run();
+    for id in ids {
+        let _ = pair.read(AGENT, id);
+        pair.run();
+        assert_eq!(pair.count(CLIENT, |event| *event == Event::Writable(id)), 1);
+    }
+}
+
+#[test]
 fn unacknowledged_bytes_are_bounded() {
     let mut pair = Pair::with(config(Role::Client).unacknowledged(1 << 20), config(Role::Gateway));
     pair.connect();
