@@ -1,5 +1,6 @@
 //! Exchange: all traffic of a Service comes here.
 
+mod changes;
 mod guard;
 mod inbound;
 mod interceptor;

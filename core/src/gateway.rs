@@ -142,7 +142,13 @@ async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: 
             }
             // Another session was quicker: its gateway will do.
             Err(error) if is_already_there(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                // The ConfigMap may be there for nobody now.
+                if let Err(left) = agent_config_map::disown(cluster, agent, "", Deadline::after(UNDO)).await {
+                    tracing::warn!(error = left.report(), "a ConfigMap that nobody uses is left behind");
+                }
+                return Err(error);
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn running(
                 }
                 Ok(None) => break Some("the watch of its pods ended".to_owned()),
                 // The watcher goes on by itself; the deadline bounds it. A refusal is final.
-                Err(error) => if let Some(denied) = denied(cluster, error) { return Err(denied) },
+                Err(error) => if let Some(denied) = denied(cluster, "pods", error) { return Err(denied) },
             },
             _ = look.tick() => {
                 if let Some((text, since)) = &trouble && since.elapsed() > TROUBLE {
@@ -95,11 +95,12 @@ fn usable(pod: &Pod, except: Option<&str>) -> Option<AgentPod> {
     })
 }
 
-fn denied(cluster: &Cluster, error: watcher::Error) -> Option<Error> {
+/// The error of a watch that is not allowed, and so will not come by itself.
+pub(crate) fn denied(cluster: &Cluster, kind: &str, error: watcher::Error) -> Option<Error> {
     let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
         return None;
     };
-    let error = cluster.explain("watch", "pods", error);
+    let error = cluster.explain("watch", kind, error);
     matches!(error.code(), ErrorCode::Forbidden | ErrorCode::Unauthorized).then_some(error)
 }
 

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use k8s_openapi::api::core::v1::Service;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
 use kubetether_link::Link;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::{Seen, changes, editor};
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
 use super::plan::{Look, Plan};
@@ -29,6 +27,8 @@ use crate::{Deadline, HandleState, Result};
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// Between two looks at a Service that may not be watched.
+const LOOK: Duration = Duration::from_secs(5);
 /// One attempt to reach the interceptor's next pod, or to put a change back.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
@@ -44,6 +44,8 @@ pub(crate) struct Guard {
     put_backs: VecDeque<Instant>,
     /// When the Service may be put back again.
     look_again: Option<Instant>,
+    /// Whether the Service may not be watched, so that it is looked at now and then.
+    blind: bool,
     _reservation: Reservation,
 }
 
@@ -71,6 +73,7 @@ impl Guard {
             ending: CancellationToken::new(),
             put_backs: VecDeque::new(),
             look_again: None,
+            blind: false,
             _reservation: reservation,
         }
     }
@@ -97,13 +100,16 @@ impl Guard {
             let again = self.look_again.unwrap_or_else(Instant::now);
             tokio::select! {
                 deadline = self.life.end_wanted() => break End::Wanted(deadline),
-                change = changes.next() => {
-                    if let Err(reason) = self.changed(change.flatten(), &note, &mut kept).await {
+                seen = changes.next() => match seen {
+                    Some(Seen::Blind(words)) => self.look_from_now_on(&words),
+                    Some(Seen::Service(live)) => if let Err(reason) = self.changed(live.map(|live| *live), &note, &mut kept).await {
                         break End::Lost(reason);
-                    }
-                }
+                    },
+                    // A watch has no end of its own.
+                    None => changes = futures_util::stream::pending().boxed(),
+                },
                 () = tokio::time::sleep_until(again), if self.look_again.is_some() => {
-                    self.look_again = None;
+                    self.look_again = self.blind.then(|| Instant::now() + LOOK);
                     let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT));
                     if let Ok(live) = found.await
                         && let Err(reason) = self.changed(live, &note, &mut kept).await
@@ -131,6 +137,19 @@ impl Guard {
         if matches!(self.life.state(), HandleState::PassThrough(_)) {
             self.life.set(HandleState::Active);
         }
+    }
+
+    /// The Service may not be watched: it is looked at instead.
+    fn look_from_now_on(&mut self, words: &str) {
+        if std::mem::replace(&mut self.blind, true) {
+            return;
+        }
+        self.look_again = Some(Instant::now() + LOOK);
+        self.life.notice(format!(
+            "what others do to services/{} is noticed only every {} s, since it may not be watched: {words}",
+            self.plan.service,
+            LOOK.as_secs()
+        ));
     }
 
     /// Answers a change of the Service; `Err` with the reason when it is lost.
@@ -166,7 +185,8 @@ impl Guard {
             self.take_again(note, &by).await;
         } else {
             self.give_in(&by).await;
-            self.look_again = self.put_backs.front().map(|oldest| *oldest + WINDOW);
+            let allowed = self.put_backs.front().map(|oldest| *oldest + WINDOW);
+            self.look_again = self.look_again.or(allowed);
         }
         Ok(())
     }
@@ -239,48 +259,6 @@ impl Guard {
         kept.moved(shared, pod, link);
         prove::traffic_arrives(&kept.link, &self.plan, deadline).await
     }
-}
-
-/// The Service as it changes; `None` when it is deleted.
-fn changes(shared: &Shared, service: &str) -> BoxStream<'static, Option<Service>> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={service}"));
-    let events = watcher(shared.cluster.api::<Service>(), config).default_backoff();
-    let service = service.to_owned();
-    // Whether the object was among those of a (re)started watch.
-    let mut seen = false;
-    events
-        .filter_map(move |event| {
-            let told = match event {
-                Ok(watcher::Event::Apply(live)) => Some(Some(live)),
-                Ok(watcher::Event::InitApply(live)) => {
-                    seen = true;
-                    Some(Some(live))
-                }
-                Ok(watcher::Event::Delete(_)) => Some(None),
-                Ok(watcher::Event::Init) => {
-                    seen = false;
-                    None
-                }
-                Ok(watcher::Event::InitDone) => (!seen).then_some(None),
-                // The watch is taken up again by itself.
-                Err(error) => {
-                    tracing::debug!(service, %error, "the watch of a Service was interrupted");
-                    None
-                }
-            };
-            std::future::ready(told)
-        })
-        .boxed()
-}
-
-/// Who wrote the Service last, by the record the API server keeps.
-fn editor(live: &Service) -> String {
-    let all = live.metadata.managed_fields.as_deref().unwrap_or_default();
-    let last = all
-        .iter()
-        .filter(|entry| entry.manager.as_deref() != Some(names::KUBETETHER))
-        .max_by_key(|entry| entry.time.clone().map(|time| time.0));
-    last.and_then(|entry| entry.manager.clone()).unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// Waits until the agent of this link is gone or about to go.

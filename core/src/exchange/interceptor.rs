@@ -84,17 +84,23 @@ impl Interceptor {
         }
     }
 
-    /// Deletes the objects and waits until they and all they own are gone.
+    /// Deletes the objects and waits until they and all they own are gone. Goes on after an error, and
+    /// returns the first.
     pub(crate) async fn remove(&self, cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<()> {
         let back = names::pass_through(&self.name);
         // Foreground: gone only when their pods and slices are.
         let foreground = PropagationPolicy::Foreground;
-        cluster.delete::<Deployment>(&self.name, None, foreground.clone(), deadline).await?;
-        gone::wait::<Deployment>(cluster, &self.name, deadline).await?;
+        let deployment = async {
+            cluster.delete::<Deployment>(&self.name, None, foreground.clone(), deadline).await?;
+            gone::wait::<Deployment>(cluster, &self.name, deadline).await
+        };
         // The way back goes last: until then a pod of the interceptor may need it.
-        cluster.delete::<Service>(&back, None, foreground, deadline).await?;
+        let deployment = deployment.await;
+        let service = cluster.delete::<Service>(&back, None, foreground, deadline).await;
         // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
-        agent_config_map::disown(cluster, agent, self.uid.as_deref().unwrap_or_default(), deadline).await?;
+        let owner = self.uid.as_deref().unwrap_or_default();
+        let config_map = agent_config_map::disown(cluster, agent, owner, deadline).await;
+        deployment.and(service).and(config_map)?;
         gone::wait::<Service>(cluster, &back, deadline).await?;
         // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
         gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await
