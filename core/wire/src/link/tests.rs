@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 
 use super::*;
-use crate::Frame;
+use crate::{Frame, FrameReader, Open, code::ResetCode};
 
 /// Both ends, the carriers between them, and the clock.
 struct Pair {

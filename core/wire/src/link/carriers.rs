@@ -1,0 +1,156 @@
+//! Carriers come and go.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{
+    CarrierEnd, CarrierId, Event, FRAME_COST, Link, Peer, PeerInfo, Resend,
+    carrier::{Carrier, Retained},
+    unknown_link,
+};
+use crate::{FrameReader, Goodbye, Hello, code::GoodbyeCode, hello};
+
+/// Lost carriers of which is remembered what came, and whether the peer may say so.
+const LOST_MOST: usize = 64;
+
+impl Link {
+    /// Client: a carrier is connected. It says hello first, and is up when the peer has.
+    ///
+    /// Returns `None` when the link is closed or has as many carriers as it may.
+    pub fn carrier_up(&mut self, now: Instant) -> Option<CarrierId> {
+        if self.closed.is_some() || self.carriers.len() >= self.config.max_carriers as usize {
+            return None;
+        }
+        let id = self.next_carrier;
+        self.next_carrier += 1;
+        self.carriers.insert(id, Carrier::new(&self.config, FrameReader::default(), now));
+        Some(id)
+    }
+
+    /// Agent: a carrier came whose first frame is `hello`; `reader` has taken that frame and goes on behind it. Call
+    /// [`handle_input`](Self::handle_input) next, if only with nothing.
+    ///
+    /// # Errors
+    /// What to tell the client before closing the carrier.
+    pub fn carrier_join(
+        &mut self,
+        hello: &Hello,
+        reader: FrameReader,
+        now: Instant,
+    ) -> Result<CarrierId, Goodbye> {
+        let version = hello.common_version()?;
+        if !hello.secret.is_some_and(|secret| hello::same_secret(&secret, &self.secret)) {
+            return Err(Goodbye::new(GoodbyeCode::Secret, "the secret is not that of the link"));
+        }
+        if hello.resuming.is_some_and(|expected| expected != self.incarnation) || self.closed.is_some() {
+            return Err(unknown_link(self.closed.is_some()));
+        }
+        if self.carriers.contains_key(&hello.carrier) || hello.carrier == 0 {
+            return Err(Goodbye::new(GoodbyeCode::Protocol, "the carrier's number is taken"));
+        }
+        if self.carriers.len() >= self.config.max_carriers as usize {
+            self.replace_carrier(now)?;
+        }
+        let mut carrier = Carrier::new(&self.config, reader, now);
+        carrier.notice = self.notice.is_some();
+        carrier.greet(&self.config, hello.heartbeat, now);
+        self.carriers.insert(hello.carrier, carrier);
+        self.meet(hello, version);
+        self.grace_at = None;
+        self.events.push_back(Event::CarrierUp(hello.carrier));
+        Ok(hello.carrier)
+    }
+
+    /// The carrier is gone. What was sent on it and not acknowledged is sent again on another. Nothing happens for one that
+    /// is not known.
+    pub fn carrier_down(&mut self, id: CarrierId, now: Instant) {
+        let Some(carrier) = self.carriers.remove(&id) else {
+            return;
+        };
+        if self.closed.is_some() {
+            return;
+        }
+        self.carriers_lost += u64::from(carrier.up);
+        if carrier.received > 0 {
+            remember(&mut self.late_acks, (id, carrier.received));
+        }
+        if !carrier.retained.is_empty() {
+            remember(&mut self.lost, id);
+        }
+        for (number, frame) in (carrier.acknowledged + 1..).zip(carrier.retained) {
+            match frame {
+                Retained::Data { stream, offset, bytes } => {
+                    self.unacknowledged -= bytes.len() as u64 + FRAME_COST;
+                    self.resent += bytes.len() as u64;
+                    self.resend.push_back(Resend { carrier: id, number, stream, offset, bytes });
+                }
+                Retained::Credit(stream) => self.credit_due(stream),
+                control @ (Retained::Open { .. }
+                | Retained::Opened(_)
+                | Retained::Refuse { .. }
+                | Retained::Fin { .. }
+                | Retained::Reset { .. }) => self.urgent.push_back(control),
+            }
+        }
+        // What the lost one was to tell about the others may not have arrived.
+        for (id, other) in &mut self.carriers {
+            if other.received > 0 && !std::mem::replace(&mut other.ack_due, true) {
+                self.acks.push_back(*id);
+            }
+        }
+        if carrier.up && self.live_carriers() == 0 {
+            self.grace_at = Some(now + self.config.grace);
+        }
+    }
+
+    /// Takes over what the peer's hello says about the link as a whole.
+    pub(super) fn meet(&mut self, hello: &Hello, version: u16) {
+        self.send_limit = self.send_limit.max(hello.link_credit);
+        let first = self.peer.is_none();
+        self.peer = Some(Peer {
+            info: PeerInfo {
+                role: hello.role,
+                software: hello.software.clone(),
+                who: hello.who.clone(),
+                incarnation: hello.incarnation,
+                version,
+            },
+            stream_credit: hello.stream_credit,
+            max_streams: hello.max_streams,
+        });
+        if first {
+            let early: Vec<_> = self.streams.keys().copied().collect();
+            for id in early {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.send.raise(hello.stream_credit);
+                }
+                self.make_ready(id);
+            }
+        }
+    }
+
+    /// Makes place for a carrier: the one that has been silent longest goes, if it missed a heartbeat.
+    fn replace_carrier(&mut self, now: Instant) -> Result<(), Goodbye> {
+        let oldest = self.carriers.iter().min_by_key(|(_, carrier)| carrier.last_heard);
+        let silent = |carrier: &Carrier| now.saturating_duration_since(carrier.last_heard);
+        let Some((id, _)) =
+            oldest.filter(|(_, carrier)| silent(carrier) > self.config.heartbeat.mul_f32(1.5))
+        else {
+            return Err(Goodbye::new(GoodbyeCode::Busy, "the link has as many carriers as it may have"));
+        };
+        self.end_carrier(*id, CarrierEnd::Replaced, now);
+        Ok(())
+    }
+
+    pub(super) fn end_carrier(&mut self, id: CarrierId, end: CarrierEnd, now: Instant) {
+        self.carrier_down(id, now);
+        self.events.push_back(Event::CarrierEnded(id, end));
+    }
+}
+
+/// Appends, and forgets the oldest where there are too many.
+fn remember<T>(queue: &mut VecDeque<T>, new: T) {
+    if queue.len() >= LOST_MOST {
+        queue.pop_front();
+    }
+    queue.push_back(new);
+}
