@@ -128,7 +128,8 @@ impl Command {
                 tokio::join!(read, self.errors.read_to_string(&mut errors), self.child.wait());
             status
         };
-        let status = tokio::time::timeout(LONG, whole).await.unwrap_or_else(|_| panic!("it does not end"));
+        let status = tokio::time::timeout(LONG, whole).await;
+        let status = status.unwrap_or_else(|_| panic!("it does not end; {:#?}\n{errors}", self.told));
         let code = status.as_ref().ok().and_then(ExitStatus::code);
         Ended { code, told: self.told, errors }
     }
