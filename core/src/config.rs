@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::deadline::YEAR;
+
 /// Where the agent's program comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,7 +107,7 @@ impl Config {
     /// How long a start may take when the call names no deadline of its own. Default: 30 s.
     #[must_use]
     pub fn start_deadline(mut self, duration: Duration) -> Self {
-        self.start_deadline = duration;
+        self.start_deadline = duration.min(YEAR);
         self
     }
 
@@ -121,7 +123,7 @@ impl Config {
     /// before they are reset. Default: 60 s.
     #[must_use]
     pub fn grace(mut self, duration: Duration) -> Self {
-        self.grace = duration;
+        self.grace = duration.min(YEAR);
         self
     }
 
@@ -129,7 +131,7 @@ impl Config {
     /// because the nodes of a cluster learn of a change at their own pace. Default: 2 s.
     #[must_use]
     pub fn linger(mut self, duration: Duration) -> Self {
-        self.linger = duration;
+        self.linger = duration.min(YEAR);
         self
     }
 
@@ -137,7 +139,7 @@ impl Config {
     /// that much time; then they end. Default: 5 s.
     #[must_use]
     pub fn drain(mut self, duration: Duration) -> Self {
-        self.drain = duration;
+        self.drain = duration.min(YEAR);
         self
     }
 }

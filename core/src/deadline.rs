@@ -11,6 +11,9 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Instant);
 
+/// Longer than anything here takes, and short enough to be added to any moment.
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Deadline {
     /// `seconds` from now.
     #[must_use]
@@ -21,7 +24,6 @@ impl Deadline {
     /// `duration` from now; durations beyond a year count as a year.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
         Self(Instant::now() + duration.min(YEAR))
     }
 
@@ -33,6 +35,11 @@ impl Deadline {
 
     pub(crate) fn instant(self) -> Instant {
         self.0
+    }
+
+    /// The later of this and `duration` from now.
+    pub(crate) fn at_least(self, duration: Duration) -> Self {
+        Self(self.0.max(Instant::now() + duration))
     }
 
     /// The earlier of this and `duration` from now.

@@ -81,6 +81,8 @@ pub struct Events {
     queue: broadcast::Receiver<Event>,
     dropped: u64,
     over: bool,
+    /// Told at the end when the queue itself did not tell.
+    reason: String,
 }
 
 impl Events {
@@ -103,7 +105,7 @@ impl Events {
             }
             Err(broadcast::error::RecvError::Closed) => {
                 self.over = true;
-                Some(Event::Closed("the session was dropped".into()))
+                Some(Event::Closed(std::mem::take(&mut self.reason)))
             }
         }
     }
@@ -149,7 +151,11 @@ impl Hub {
             .queue
             .as_ref()
             .map_or_else(|| broadcast::Sender::new(1).subscribe(), broadcast::Sender::subscribe);
-        Events { snapshot: Some(snapshot), queue, dropped: 0, over: false }
+        let reason = match &state.session {
+            SessionState::Closed(reason) => reason.clone(),
+            _ => "the session was dropped".to_owned(),
+        };
+        Events { snapshot: Some(snapshot), queue, dropped: 0, over: false, reason }
     }
 
     pub(crate) fn new_handle(&self, mode: &'static str, target: &str) -> HandleId {
@@ -245,7 +251,7 @@ mod tests {
 
         let mut late = hub.subscribe();
         assert!(matches!(late.next().await, Some(Event::Snapshot { .. })));
-        assert!(matches!(late.next().await, Some(Event::Closed(_))));
+        assert_eq!(late.next().await, Some(Event::Closed("as asked".into())));
         assert_eq!(late.next().await, None);
     }
 

@@ -59,7 +59,9 @@ impl GatewaySlot {
 
     /// Takes the gateway away unless other sessions use it.
     pub(crate) async fn release(&self, shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
-        let Some(gateway) = self.0.lock().await.take() else { return Ok(()) };
+        let slot = tokio::time::timeout_at(deadline.instant(), self.0.lock()).await;
+        let mut slot = slot.map_err(|_| Error::deadline("waiting for the gateway that is being started"))?;
+        let Some(gateway) = slot.take() else { return Ok(()) };
         match calls::drain(&gateway.link, deadline).await {
             Ok(true) => {}
             // Others use it, and the last of them takes it away.
@@ -82,7 +84,16 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
     let agent = shared.agent()?;
     let (cluster, name) = (&shared.cluster, names::gateway(agent.hash()));
     loop {
-        let job = Box::pin(find_or_create(cluster, agent, &name, deadline)).await?;
+        let (job, ours) = match Box::pin(find_or_create(cluster, agent, &name, deadline)).await {
+            Ok(found) => found,
+            Err(error) => {
+                // The ConfigMap may be there for nobody now.
+                if let Err(left) = agent_config_map::disown(cluster, agent, "", Deadline::after(UNDO)).await {
+                    tracing::warn!(error = left.report(), "a ConfigMap that nobody uses is left behind");
+                }
+                return Err(error);
+            }
+        };
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let controller = Controller { kind: "Job", instance: &name };
         let linked = async {
@@ -95,9 +106,11 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
             Err(error) if agent_link::is_leaving(&error) => {
                 gone::wait::<Job>(cluster, &name, deadline).await?;
             }
-            // One that does not start for us does not start for others.
             Err(error) => {
-                if let Err(left) = remove(cluster, agent, &name, &uid, Deadline::after(UNDO)).await {
+                // One that does not start for us does not start for others; one that runs may be theirs.
+                let useless = ours || error.code() == ErrorCode::AgentStart;
+                if useless && let Err(left) = remove(cluster, agent, &name, &uid, Deadline::after(UNDO)).await
+                {
                     tracing::warn!(
                         error = left.report(),
                         "a gateway that could not be started is left behind"
@@ -121,14 +134,20 @@ async fn remove(cluster: &Cluster, agent: &Agent, name: &str, uid: &str, deadlin
     agent_config_map::disown(cluster, agent, uid, deadline).await
 }
 
-async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: Deadline) -> Result<Job> {
+/// The Job, and whether it was made just now.
+async fn find_or_create(
+    cluster: &Cluster,
+    agent: &Agent,
+    name: &str,
+    deadline: Deadline,
+) -> Result<(Job, bool)> {
     loop {
         match cluster.find::<Job>(name, deadline).await? {
             Some(job) if is_over(&job) => {
                 cluster.delete::<Job>(name, None, PropagationPolicy::Foreground, deadline).await?;
                 gone::wait::<Job>(cluster, name, deadline).await?;
             }
-            Some(job) => return Ok(job),
+            Some(job) => return Ok((job, false)),
             None => {}
         }
         let ((), host) = tokio::try_join!(
@@ -138,17 +157,11 @@ async fn find_or_create(cluster: &Cluster, agent: &Agent, name: &str, deadline: 
         match cluster.create(&job(name, agent, &host), deadline).await {
             Ok(job) => {
                 agent_config_map::own(cluster, agent, owner_reference(&job), deadline).await?;
-                return Ok(job);
+                return Ok((job, true));
             }
             // Another session was quicker: its gateway will do.
             Err(error) if is_already_there(&error) => {}
-            Err(error) => {
-                // The ConfigMap may be there for nobody now.
-                if let Err(left) = agent_config_map::disown(cluster, agent, "", Deadline::after(UNDO)).await {
-                    tracing::warn!(error = left.report(), "a ConfigMap that nobody uses is left behind");
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
 }

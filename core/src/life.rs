@@ -42,8 +42,15 @@ impl Life {
     }
 
     pub(crate) fn set(&self, state: HandleState) {
-        self.hub.handle(self.id, state.clone());
-        self.state.send_replace(state);
+        // Nothing follows the last state.
+        self.state.send_if_modified(|now| {
+            let changes = !now.is_over() && *now != state;
+            if changes {
+                now.clone_from(&state);
+                self.hub.handle(self.id, state);
+            }
+            changes
+        });
     }
 
     pub(crate) fn progress(&self, step: u32, of: u32, what: impl Into<String>) {

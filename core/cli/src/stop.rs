@@ -1,7 +1,7 @@
 //! The signals that ask the command to end.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,6 +16,8 @@ pub(crate) struct Stops {
     terminate: Signal,
     /// `None` under `nohup`: who ignores it wants us to outlive the terminal.
     hangup: Option<Signal>,
+    /// When the last one came.
+    last: Option<Instant>,
 }
 
 impl Stops {
@@ -27,21 +29,20 @@ impl Stops {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup,
+            last: None,
         })
     }
 
-    /// The next one, and those that follow at once. Cancel-safe but for what follows.
+    /// The next one. Cancel-safe.
     ///
     /// Wrappers such as `npm run` or `timeout` hand a signal on that the terminal has sent to everybody: what
     /// comes twice within a moment was meant once.
     pub(crate) async fn next(&mut self) -> Because {
-        let because = self.one().await;
-        let moment = tokio::time::sleep(ECHO);
-        tokio::pin!(moment);
         loop {
-            tokio::select! {
-                () = &mut moment => return because,
-                _ = self.one() => {}
+            let because = self.one().await;
+            let echo = self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() < ECHO);
+            if !echo {
+                return because;
             }
         }
     }

@@ -65,16 +65,18 @@ impl Agent {
     }
 }
 
-/// Beside the running program, else in `agent/` below a folder above it (`target/agent` in a checkout).
+/// Beside the running program, else in `target/agent` of the checkout it was built in.
 fn find() -> Result<PathBuf> {
     let program = std::env::current_exe().map_err(|error| {
         missing("the agent's file cannot be looked up: this program's own place is unknown".into())
             .because(error)
     })?;
-    let folders = program.ancestors().skip(1);
-    let candidates = folders.flat_map(|folder| [folder.join(FILE), folder.join("agent").join(FILE)]);
-    candidates.into_iter().find(|file| file.is_file()).ok_or_else(|| {
-        missing(format!("no {FILE} beside {} nor in a folder `agent` above it", program.display()))
+    let beside = program.parent().map(|folder| folder.join(FILE));
+    // Only there: a file that somebody else may have put into a folder above is not to be run.
+    let built = program.ancestors().filter(|folder| folder.ends_with("target"));
+    let built = built.map(|target| target.join("agent").join(FILE));
+    beside.into_iter().chain(built).find(|file| file.is_file()).ok_or_else(|| {
+        missing(format!("no {FILE} beside {} nor in target/agent of a checkout around it", program.display()))
     })
 }
 

@@ -1,9 +1,10 @@
 //! Waiting for the pod of an agent: running soon, or a reason why it will not be.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::{WatchStreamExt, watcher};
 
 use super::evidence::{self, container_trouble};
@@ -49,6 +50,7 @@ pub(crate) async fn running(
     let mut pods = watcher(cluster.api::<Pod>(), config).default_backoff().applied_objects().boxed();
     let mut look = tokio::time::interval(LOOK);
     let mut seen_pod = false;
+    let mut refusals = Refusals::default();
     let mut trouble: Option<(String, tokio::time::Instant)> = None;
     let failed = loop {
         tokio::select! {
@@ -70,7 +72,7 @@ pub(crate) async fn running(
                 if let Some((text, since)) = &trouble && since.elapsed() > TROUBLE {
                     break Some(text.clone());
                 }
-                if !seen_pod && let Some(reason) = refused(cluster, controller, deadline).await {
+                if !seen_pod && let Some(reason) = refusals.fresh(cluster, controller, deadline).await {
                     break Some(reason);
                 }
             }
@@ -105,16 +107,41 @@ pub(crate) fn denied(cluster: &Cluster, kind: &str, error: watcher::Error) -> Op
 }
 
 /// The controller's own word that it may not create the pod: quota, PodSecurity, LimitRange, a webhook.
-async fn refused(cluster: &Cluster, controller: Controller<'_>, deadline: Deadline) -> Option<String> {
-    // A Deployment's pods are made by its ReplicaSet, whose name it does not tell: ask by prefix.
-    let params = kube::api::ListParams::default()
-        .fields(&format!("involvedObject.kind={},reason=FailedCreate", controller.kind));
-    let api = cluster.api::<k8s_openapi::api::core::v1::Event>();
-    let events = cluster.request("list", "events", deadline, api.list(&params)).await.ok()?;
-    let of_ours = events.items.into_iter().find(|event| {
-        event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(controller.instance))
-    })?;
-    Some(of_ours.message.unwrap_or_default())
+#[derive(Default)]
+struct Refusals {
+    /// How often each event had happened when it was first seen; events outlive their cause by an hour.
+    known: Option<HashMap<String, i32>>,
+}
+
+impl Refusals {
+    /// What was refused since the first look, and again since.
+    async fn fresh(
+        &mut self,
+        cluster: &Cluster,
+        controller: Controller<'_>,
+        deadline: Deadline,
+    ) -> Option<String> {
+        let params = kube::api::ListParams::default()
+            .fields(&format!("involvedObject.kind={},reason=FailedCreate", controller.kind));
+        let api = cluster.api::<Event>();
+        let events = cluster.request("list", "events", deadline, api.list(&params)).await.ok()?.items;
+        // A Deployment's pods are made by its ReplicaSet, whose name begins with the Deployment's.
+        let of_ours = |event: &Event| {
+            event.involved_object.name.as_deref().is_some_and(|name| name.starts_with(controller.instance))
+        };
+        let counts =
+            |event: &Event| (event.metadata.uid.clone().unwrap_or_default(), event.count.unwrap_or(1));
+        let ours: Vec<Event> = events.into_iter().filter(of_ours).collect();
+        let Some(known) = &self.known else {
+            self.known = Some(ours.iter().map(counts).collect());
+            return None;
+        };
+        let fresh = ours.into_iter().find(|event| {
+            let (uid, count) = counts(event);
+            known.get(&uid).is_none_or(|before| count > *before)
+        });
+        fresh.map(|event| event.message.unwrap_or_default())
+    }
 }
 
 async fn explain(cluster: &Cluster, controller: Controller<'_>, failed: Option<String>) -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kubetether_link::Link;
+use kubetether_link::{GoodbyeCode, Link};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,10 @@ use crate::{Deadline, HandleState, Result};
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// A Service whose interceptor is gone for longer is put back meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries to reach the interceptor's next pod.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at a Service that may not be watched.
 const LOOK: Duration = Duration::from_secs(5);
 /// One attempt to reach the interceptor's next pod, or to put a change back.
@@ -46,7 +50,9 @@ pub(crate) struct Guard {
     look_again: Option<Instant>,
     /// Whether the Service may not be watched, so that it is looked at now and then.
     blind: bool,
-    _reservation: Reservation,
+    /// Whether somebody else has the Service for a while.
+    theirs: bool,
+    reservation: Option<Reservation>,
 }
 
 /// Why the watch over an exchange ended.
@@ -56,13 +62,7 @@ enum End {
 }
 
 impl Guard {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        life: Arc<Life>,
-        plan: Plan,
-        counters: Counters,
-        reservation: Reservation,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, life: Arc<Life>, plan: Plan, counters: Counters) -> Self {
         let locals = Arc::new(locals(&plan));
         Self {
             shared,
@@ -74,7 +74,8 @@ impl Guard {
             put_backs: VecDeque::new(),
             look_again: None,
             blind: false,
-            _reservation: reservation,
+            theirs: false,
+            reservation: None,
         }
     }
 
@@ -85,6 +86,15 @@ impl Guard {
             counters: self.counters.clone(),
             ending: self.ending.clone(),
         }));
+    }
+
+    /// The right to work on the Service is the guard's from now on.
+    pub(crate) fn own(&mut self, reservation: Option<Reservation>) {
+        self.reservation = reservation;
+    }
+
+    pub(crate) fn release_reservation(&mut self) {
+        self.reservation = None;
     }
 
     /// Ends the connections that are still open.
@@ -111,17 +121,18 @@ impl Guard {
                 () = tokio::time::sleep_until(again), if self.look_again.is_some() => {
                     self.look_again = self.blind.then(|| Instant::now() + LOOK);
                     let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT));
-                    if let Ok(live) = found.await
-                        && let Err(reason) = self.changed(live, &note, &mut kept).await
-                    {
-                        break End::Lost(reason);
+                    match found.await {
+                        Ok(live) => if let Err(reason) = self.changed(live, &note, &mut kept).await {
+                            break End::Lost(reason);
+                        },
+                        Err(_) => self.look_again = Some(Instant::now() + LOOK),
                     }
                 }
                 Ok(()) = carriers.changed() => match *carriers.borrow_and_update() {
                     0 => self.life.set(HandleState::PassThrough("the connection to the interceptor was lost".into())),
                     _ => self.active_again(),
                 },
-                () = leaving(&kept.link) => match self.next_pod(&mut kept).await {
+                () = leaving(&kept.link) => match self.next_pod(&mut kept, &note).await {
                     None => carriers = kept.link.carriers(),
                     Some(end) => break end,
                 },
@@ -134,7 +145,7 @@ impl Guard {
     }
 
     fn active_again(&self) {
-        if matches!(self.life.state(), HandleState::PassThrough(_)) {
+        if !self.theirs && matches!(self.life.state(), HandleState::PassThrough(_)) {
             self.life.set(HandleState::Active);
         }
     }
@@ -161,9 +172,9 @@ impl Guard {
             Look::Ours => return Ok(()),
             Look::Replaced => return Err(format!("services/{name} was deleted and made anew")),
             Look::Taken(lease) => return Err(format!("services/{name} was taken by leases/{lease}")),
-            Look::PortAdded(port) => {
+            Look::Reshaped(what) => {
                 return Err(format!(
-                    "{by} gave services/{name} a new port {port}, which the interceptor does not serve: start the exchange again"
+                    "{by} gave services/{name} {what}, which the interceptor was not made for: start the exchange again"
                 ));
             }
             Look::Drifted(next) => *next,
@@ -191,21 +202,27 @@ impl Guard {
         Ok(())
     }
 
-    async fn take_again(&self, note: &Note, by: &str) {
+    async fn take_again(&mut self, note: &Note, by: &str) {
         let note = Note { original: self.plan.original.clone(), ..note.clone() };
         let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
         let taken = service::take(cluster, &self.plan, &note, &lease, None, Deadline::after(ATTEMPT)).await;
         match taken {
             Ok(()) => {
+                self.theirs = false;
                 self.life.notice(format!("{by} changed services/{}; it was taken again", self.plan.service));
                 self.active_again();
             }
-            Err(error) => self.life.set(HandleState::PassThrough(error.to_string())),
+            Err(error) => {
+                self.theirs = true;
+                self.look_again = Some(Instant::now() + LOOK);
+                self.life.set(HandleState::PassThrough(error.to_string()));
+            }
         }
     }
 
     /// Lets somebody who insists have the Service for a while.
-    async fn give_in(&self, by: &str) {
+    async fn give_in(&mut self, by: &str) {
+        self.theirs = true;
         let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
         // What still is ours must not stay beside what is theirs: callers would find nobody.
         if let Err(error) = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await {
@@ -220,19 +237,23 @@ impl Guard {
         )));
     }
 
-    /// Waits for the interceptor's next pod and arms it; the originals answer meanwhile.
-    async fn next_pod(&self, kept: &mut Kept) -> Option<End> {
+    /// Waits for the interceptor's next pod and arms it. When that takes long the Service is put back
+    /// meanwhile, and taken again afterwards.
+    async fn next_pod(&mut self, kept: &mut Kept, note: &Note) -> Option<End> {
         self.life
             .set(HandleState::PassThrough("the interceptor's pod is gone; its next one is awaited".into()));
+        let late = Instant::now() + PATIENCE;
+        let mut put_back = false;
         loop {
-            let attempt = self.reach_next(kept);
             let error = tokio::select! {
                 deadline = self.life.end_wanted() => return Some(End::Wanted(deadline)),
-                reached = attempt => match reached {
-                    Ok(()) => {
-                        self.life.set(HandleState::Active);
-                        return None;
-                    }
+                () = tokio::time::sleep_until(late), if !put_back => {
+                    put_back = true;
+                    self.put_back_meanwhile().await;
+                    continue;
+                }
+                reached = self.reach_next(kept) => match reached {
+                    Ok(()) => break,
                     Err(error) => error,
                 }
             };
@@ -240,11 +261,34 @@ impl Guard {
             self.life.set(HandleState::PassThrough(error.to_string()));
             match self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await {
                 Ok(None) => return Some(End::Lost(format!("services/{} was deleted", self.plan.service))),
-                Ok(Some(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+                Ok(Some(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
+        if put_back {
+            self.take_again(note, "the loss of the interceptor").await;
+        }
+        if !self.theirs {
+            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
+            if let Err(error) = proven {
+                self.life.notice(error.to_string());
+            }
+            self.life.set(HandleState::Active);
+        }
+        None
     }
 
+    async fn put_back_meanwhile(&self) {
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await;
+        self.life.notice(match restored {
+            Ok(()) => {
+                format!("services/{} is put back until its interceptor is there again", self.plan.service)
+            }
+            Err(error) => error.to_string(),
+        });
+    }
+
+    /// Links to the interceptor's pod and arms it; does nothing when that is so already.
     async fn reach_next(&self, kept: &mut Kept) -> Result<()> {
         let deadline = Deadline::after(ATTEMPT);
         let (cluster, shared) = (&self.shared.cluster, &self.shared);
@@ -254,10 +298,17 @@ impl Guard {
         let pod = pod_wait::running(cluster, controller, None, deadline).await?;
         let link =
             agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
-        pod_ready(shared, &pod, deadline).await?;
-        calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await?;
+        let armed = async {
+            pod_ready(shared, &pod, deadline).await?;
+            calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await
+        };
+        if let Err(error) = armed.await {
+            // Tasks of the session hold it: it does not end by being dropped.
+            link.close(GoodbyeCode::Closed, "not armed");
+            return Err(error);
+        }
         kept.moved(shared, pod, link);
-        prove::traffic_arrives(&kept.link, &self.plan, deadline).await
+        Ok(())
     }
 }
 

@@ -42,7 +42,8 @@ impl InboundSlot {
         while let Some(incoming) = link.accept().await {
             match self.get() {
                 Some(inbound) => tasks.spawn("inbound connection", inbound.one(incoming)),
-                None => incoming.refuse(Refusal::new(RefusalCode::NotAllowed, "no exchange is in force")),
+                // The interceptor takes such a connection to the originals.
+                None => incoming.refuse(Refusal::new(RefusalCode::Draining, "no exchange is in force")),
             }
         }
     }

@@ -67,8 +67,8 @@ pub(crate) enum Look {
     Replaced,
     /// Another session holds it now.
     Taken(String),
-    /// It has a port that the interceptor does not serve.
-    PortAdded(String),
+    /// Its shape is another one than the interceptor was made for; the text says in what.
+    Reshaped(String),
 }
 
 impl Plan {
@@ -137,9 +137,11 @@ impl Plan {
             }
         }
         for (at, port) in live_ports(live).iter().enumerate() {
-            let ours = self.port(port).is_some_and(|planned| is_listen(port, planned.listen));
-            let key = port_key(port.port, port.protocol.as_deref());
-            if let (true, Some(target)) = (ours, self.original.target_ports.get(&key)) {
+            // By what it holds, not by its number: somebody may have given our port another number.
+            let planned = self.ports.iter().find(|planned| is_listen(port, planned.listen));
+            let key =
+                planned.map(|planned| port_key(i32::from(planned.number), Some(planned.protocol.as_str())));
+            if let Some(target) = key.and_then(|key| self.original.target_ports.get(&key)) {
                 operations.push(set_target(at, target));
             }
         }
@@ -154,34 +156,65 @@ impl Plan {
         if live.metadata.uid.as_ref() != Some(&self.uid) {
             return Look::Replaced;
         }
-        if let Ok(Some(note)) = Note::of(live)
-            && !note.is_held_by(lease)
-        {
-            return Look::Taken(note.holders.first().map(|holder| holder.lease.clone()).unwrap_or_default());
+        match Note::of(live) {
+            Ok(Some(note)) if !note.is_held_by(lease) => {
+                let holder = note.holders.first().map(|holder| holder.lease.clone());
+                return Look::Taken(holder.unwrap_or_default());
+            }
+            Ok(Some(_)) if self.is_in_force(live) => return Look::Ours,
+            Ok(_) => {}
+            // Nothing of what a later version wrote may be touched.
+            Err(error) => return Look::Taken(error.to_string()),
         }
-        let mut next = self.clone();
-        let live_selector = live.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
-        next.original.selector = live_selector
-            .iter()
-            .map(|(key, value)| (key.clone(), self.original_value(key, value).clone()))
-            .collect();
-        let mut drifted =
-            live_selector.is_empty() || live_selector.values().any(|value| *value != self.value);
-        if next.original.selector.is_empty() {
-            next.original.selector = self.original.selector.clone();
+        match self.original_now(live) {
+            Ok(original) => Look::Drifted(Box::new(Self { original, ..self.clone() })),
+            Err(shape) => Look::Reshaped(shape),
         }
-        for port in live_ports(live) {
-            let Some(planned) = self.port(&port) else {
-                return Look::PortAdded(port_key(port.port, port.protocol.as_deref()));
-            };
-            if !is_listen(&port, planned.listen) {
-                drifted = true;
-                let key = port_key(port.port, port.protocol.as_deref());
-                next.original.target_ports.insert(key, target_of(&port));
+    }
+
+    /// What counts as the original of a Service that looks like this: what somebody else wrote, and
+    /// what is known where a kubetether wrote. `Err` says in what its shape does not fit the plan.
+    pub(crate) fn original_now(&self, live: &Service) -> Result<Original, String> {
+        let mut selector = live.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+        if !selector.keys().eq(self.original.selector.keys()) {
+            let keys: Vec<&str> = selector.keys().map(String::as_str).collect();
+            return Err(format!("a selector of other keys ({})", keys.join(", ")));
+        }
+        for (key, value) in &mut selector {
+            if names::is_selector_value(value) {
+                value.clone_from(&self.original.selector[key]);
             }
         }
-        let noted = live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::EXCHANGE));
-        if drifted || !noted { Look::Drifted(Box::new(next)) } else { Look::Ours }
+        let mut target_ports = BTreeMap::new();
+        for port in live_ports(live) {
+            let key = port_key(port.port, port.protocol.as_deref());
+            let Some(known) = self.original.target_ports.get(&key).filter(|_| self.port(&port).is_some())
+            else {
+                return Err(format!("a new port {key}"));
+            };
+            let target = if self.holds_ours(&port) { known.clone() } else { target_of(&port) };
+            target_ports.insert(key, target);
+        }
+        Ok(Original { selector, target_ports })
+    }
+
+    fn is_in_force(&self, live: &Service) -> bool {
+        let selector = live.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let selected = selector.is_some_and(|selector| {
+            selector.keys().eq(self.original.selector.keys())
+                && selector.values().all(|value| *value == self.value)
+        });
+        let ports = live_ports(live);
+        let led = |port: &ServicePort| self.port(port).is_some_and(|planned| is_listen(port, planned.listen));
+        selected && ports.iter().all(led)
+    }
+
+    /// Whether a port leads to an interceptor: its own port there, or another one of those that
+    /// interceptors use while the port was known to lead elsewhere.
+    fn holds_ours(&self, port: &ServicePort) -> bool {
+        let key = port_key(port.port, port.protocol.as_deref());
+        let known = self.original.target_ports.get(&key);
+        is_any_listen(port) && known != Some(&target_of(port))
     }
 
     /// What a key of the selector was, if its live value is ours; else that is somebody else's and stays.

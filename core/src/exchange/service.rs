@@ -1,5 +1,7 @@
 //! Reading and writing the Service itself.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::note::{Holder, Note};
@@ -8,14 +10,16 @@ use crate::cluster::agent_pod::Host;
 use crate::cluster::{Cluster, api, lease, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
-/// Refuses when somebody who lives holds the Service; else the note of a dead holder, if there is one.
+/// Refuses when somebody else who lives holds the Service; else the note of a dead holder, or of an
+/// exchange of the `own` Lease that could not be put back, if there is one.
 pub(crate) async fn dead_note(
     cluster: &Cluster,
     service: &Service,
+    own: &str,
     deadline: Deadline,
 ) -> Result<Option<Note>> {
     let Some(note) = Note::of(service)? else { return Ok(None) };
-    for holder in &note.holders {
+    for holder in note.holders.iter().filter(|holder| holder.lease != own) {
         if let Some(living) = lease::holder(cluster, &holder.lease, deadline).await? {
             return Err(held(service, holder, &living));
         }
@@ -76,7 +80,7 @@ pub(crate) async fn take(
         let live: Service = cluster.get(&plan.service, deadline).await?;
         let found = Note::of(&live)?;
         if found.is_some_and(|found| !found.is_held_by(lease) && Some(&found) != dead) {
-            dead_note(cluster, &live, deadline).await?;
+            dead_note(cluster, &live, lease, deadline).await?;
             return Err(Error::new(
                 ErrorCode::Held,
                 format!("services/{} was taken by somebody else just now", plan.service),
@@ -88,6 +92,17 @@ pub(crate) async fn take(
             return Err(Error::new(ErrorCode::Lost, format!("services/{} is another one now", plan.service))
                 .on(format!("services/{}", plan.service)));
         }
+        if plan.original_now(&live).as_ref() != Ok(&plan.original) {
+            return Err(Error::new(
+                ErrorCode::Cluster,
+                format!(
+                    "services/{} was changed by somebody else meanwhile; it was left as it is",
+                    plan.service
+                ),
+            )
+            .on(format!("services/{}", plan.service))
+            .try_this("try again"));
+        }
         let patch = api::patch(plan.take(&live, note)?)?;
         cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
     };
@@ -95,29 +110,42 @@ pub(crate) async fn take(
 }
 
 /// Puts the Service back as far as it is ours. A Service that is gone, is another one or is somebody
-/// else's is left alone.
+/// else's is left alone. Goes on after passing faults until the deadline.
 pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
-    let attempt = || async {
-        let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(()) };
-        if matches!(plan.look(&live, lease), Look::Replaced | Look::Taken(_)) {
-            return Ok(());
+    loop {
+        match cluster.on_conflict_again(|| restore_once(cluster, plan, lease, deadline)).await {
+            Err(error) if api::is_passing(&error) && deadline.left() > AGAIN => {
+                tokio::time::sleep(AGAIN).await
+            }
+            done => return done.map_err(|error| not_restored(plan, error)),
         }
-        let operations = plan.restore(&live);
-        let changes =
-            operations.as_array().map_or(0, |all| all.iter().filter(|one| one["op"] != "test").count());
-        if changes == 0 {
-            return Ok(());
-        }
-        let patch = api::patch(operations)?;
-        cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
-    };
-    cluster.on_conflict_again(attempt).await.map_err(|error| {
-        Error::new(ErrorCode::NotRestored, format!("services/{} could not be put back: {error}", plan.service))
-            .on(format!("services/{}", plan.service))
-            .try_this(format!(
-                "its annotation {} holds the selector and target ports it had; the interceptor passes its traffic to the original pods meanwhile",
-                names::EXCHANGE
-            ))
-            .because(error)
-    })
+    }
+}
+
+/// Between two tries to put a Service back.
+const AGAIN: Duration = Duration::from_millis(300);
+
+async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
+    let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(()) };
+    if matches!(plan.look(&live, lease), Look::Replaced | Look::Taken(_)) {
+        return Ok(());
+    }
+    let operations = plan.restore(&live);
+    let changes = operations.as_array().map_or(0, |all| all.iter().filter(|one| one["op"] != "test").count());
+    if changes == 0 {
+        return Ok(());
+    }
+    let patch = api::patch(operations)?;
+    cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
+}
+
+fn not_restored(plan: &Plan, error: Error) -> Error {
+    let name = &plan.service;
+    Error::new(ErrorCode::NotRestored, format!("services/{name} could not be put back: {error}"))
+        .on(format!("services/{name}"))
+        .try_this(format!(
+            "its annotation {} holds the selector and target ports it had; the interceptor stays and passes its traffic to the original pods meanwhile",
+            names::EXCHANGE
+        ))
+        .because(error)
 }

@@ -38,6 +38,8 @@ pub(crate) struct Kept {
     pub(crate) inbound: InboundSlot,
     /// What it was made for: it serves only a Service that still looks like this.
     pub(super) made_for: Plan,
+    /// How the Service was taken last; it is put back by this before the interceptor goes.
+    pub(super) taken_as: Option<Plan>,
 }
 
 /// Starts an exchange; on success a task of the session watches over it.
@@ -56,12 +58,14 @@ pub(crate) async fn start(
         .on(target.to_string())
         .try_this("name the Service that leads to it"));
     }
-    let reservation = shared.reserve(target.name())?;
+    // Held until what was begun is undone, should it come to that.
+    let mut reservation = Some(shared.reserve(target.name())?);
     let mut start = Start { shared, life, deadline, plan: None, kept: None, unfinished: None, taken: false };
-    match Box::pin(start.run(target.name(), to, reservation)).await {
+    match Box::pin(start.run(target.name(), to, &mut reservation)).await {
         Ok(exchange) => Ok(exchange),
         Err(error) => {
             start.undo().await;
+            drop(reservation);
             Err(error)
         }
     }
@@ -81,11 +85,12 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    async fn run(&mut self, name: &str, to: &To, reservation: Reservation) -> Result<Exchange> {
+    async fn run(&mut self, name: &str, to: &To, reservation: &mut Option<Reservation>) -> Result<Exchange> {
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         self.life.progress(1, STEPS, format!("reading services/{name}"));
         let found: Service = cluster.get(name, deadline).await?;
-        let dead = service::dead_note(cluster, &found, deadline).await?;
+        let lease = names::lease(&self.shared.id);
+        let dead = service::dead_note(cluster, &found, &lease, deadline).await?;
         let uid = found.metadata.uid.clone().unwrap_or_default();
         let value = names::selector_value(&uid, &self.shared.id);
         let plan = Plan::new(&found, value, to, dead.as_ref())?;
@@ -104,10 +109,8 @@ impl Start<'_> {
 
         self.life.progress(4, STEPS, format!("taking services/{name}"));
         calls::arm(&link, plan.exposed(), &self.shared.who, deadline).await?;
-        let lease = names::lease(&self.shared.id);
         let note = Note::exchange(plan.original.clone(), lease.clone(), plan.exposed(), interceptor);
-        let guard =
-            Guard::new(self.shared.clone(), self.life.clone(), plan.clone(), counters.clone(), reservation);
+        let mut guard = Guard::new(self.shared.clone(), self.life.clone(), plan.clone(), counters.clone());
         // From here on callers may come: somebody must be there for them.
         guard.receive(kept);
         self.taken = true;
@@ -132,6 +135,7 @@ impl Start<'_> {
         let Some(kept) = self.kept.take() else {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
         };
+        guard.own(reservation.take());
         self.life.set(HandleState::Active);
         self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
         if let Some(dead) = dead {
@@ -198,8 +202,9 @@ impl Start<'_> {
             tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
             self.life.notice(error.report());
         }
-        if let Some(kept) = self.kept.take() {
+        if let Some(mut kept) = self.kept.take() {
             if self.taken {
+                kept.taken_as.clone_from(&self.plan);
                 kept.interceptor.needed_for(self.shared.config.linger);
             }
             // Unarmed it passes everything through.
@@ -222,7 +227,8 @@ impl Start<'_> {
 
 impl Kept {
     fn new(shared: &Shared, interceptor: Interceptor, pod: AgentPod, link: Link, made_for: Plan) -> Self {
-        let kept = Self { interceptor, pod, link, inbound: InboundSlot::default(), made_for };
+        let inbound = InboundSlot::default();
+        let kept = Self { interceptor, pod, link, inbound, made_for, taken_as: None };
         kept.serve(shared);
         kept
     }
@@ -245,6 +251,17 @@ impl Kept {
         };
         let living = self.link.close_reason().is_none() && *self.link.carriers().borrow() > 0;
         living && ports(&self.made_for) == ports(plan) && self.made_for.original == plan.original
+    }
+
+    /// Takes the interceptor away, unless the Service still leads to it and cannot be put back.
+    pub(crate) async fn remove(self, shared: &Shared, deadline: Deadline) -> Result<()> {
+        if let Some(plan) = &self.taken_as {
+            service::restore(&shared.cluster, plan, &names::lease(&shared.id), deadline).await?;
+        }
+        // Late callers are passed through until the nodes know.
+        self.interceptor.no_longer_needed(deadline).await;
+        let _ = calls::drain(&self.link, deadline).await;
+        self.interceptor.remove(&shared.cluster, shared.agent()?, deadline).await
     }
 
     pub(crate) fn service_uid(&self) -> &str {

@@ -1,10 +1,14 @@
 //! The session's own task: renews its Lease, and brings about its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::lease;
 use crate::session::Shared;
 use crate::{Deadline, ErrorCode, Result, SessionState};
+
+/// A close is tried for at least this long, and goes on in the background when its caller waits less.
+const WORK: Duration = Duration::from_secs(60);
 
 /// Starts the keeper. It outlives the session's other tasks, since it is the one that stops them, and
 /// ends with the session.
@@ -24,7 +28,11 @@ async fn keep(shared: Arc<Shared>) {
                 let task = panicked.borrow().unwrap_or_default();
                 break (Deadline::secs(30), format!("a fault of kubetether itself: its task `{task}` panicked"));
             }
-            _ = renewal.tick() => renew(&shared).await,
+            _ = renewal.tick() => tokio::select! {
+                // The wish to end comes first.
+                _ = shared.ending.asked() => {}
+                () = renew(&shared) => {}
+            },
         }
     };
     shared.ending.ask(deadline);
@@ -64,6 +72,8 @@ async fn renew(shared: &Shared) {
 
 /// Closes everything, last things first; goes on after an error, and returns the first.
 async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
+    // Whatever the caller's patience, putting back is tried for this long.
+    let work = deadline.at_least(WORK);
     let mut first = Ok(());
     let mut note = |result: Result<()>| {
         if let Err(error) = result {
@@ -73,23 +83,24 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
     };
     const STEPS: u32 = 4;
     shared.hub.progress(None, 1, STEPS, "ending what is in force");
-    for life in shared.living().into_iter().rev() {
-        note(life.close(deadline).await);
-    }
-    shared.hub.progress(None, 2, STEPS, "taking the interceptors away");
-    let agent = shared.agent();
-    for kept in shared.take_all_kept() {
-        // Late callers are passed through until the nodes know.
-        kept.interceptor.no_longer_needed(deadline).await;
-        let _ = crate::cluster::calls::drain(&kept.link, deadline).await;
-        match &agent {
-            Ok(agent) => note(kept.interceptor.remove(&shared.cluster, agent, deadline).await),
-            Err(error) => note(Err(error.clone())),
+    // All at once: a Service must not wait until the connections of another one are drained.
+    loop {
+        let lives = shared.living();
+        if lives.is_empty() || work.left().is_zero() {
+            break;
+        }
+        lives.iter().rev().for_each(|life| life.ask_to_end(deadline));
+        for life in lives.iter().rev() {
+            note(life.close(work).await);
         }
     }
+    shared.hub.progress(None, 2, STEPS, "taking the interceptors away");
+    let kept = shared.take_all_kept();
+    let removals = kept.into_iter().map(|kept| kept.remove(shared, work));
+    futures_util::future::join_all(removals).await.into_iter().for_each(&mut note);
     shared.hub.progress(None, 3, STEPS, "taking the gateway away");
-    note(shared.gateway.release(shared, deadline).await);
+    note(shared.gateway.release(shared, work).await);
     shared.hub.progress(None, 4, STEPS, "taking the Lease away");
-    note(lease::delete(&shared.cluster, &shared.id, deadline).await);
+    note(lease::delete(&shared.cluster, &shared.id, work).await);
     first
 }

@@ -110,11 +110,16 @@ impl Shared {
         H: Send + 'static,
         F: Future<Output = Result<H>> + Send + 'static,
     {
-        if self.ending.is_asked() {
-            return Err(Error::closed("the session"));
-        }
-        let life = Life::new(&self.hub, mode, &target);
-        self.lives().push(life.clone());
+        let life = {
+            // Under the lock: a session that is ending sees every handle that it has to end.
+            let mut lives = self.lives();
+            if self.ending.is_asked() {
+                return Err(Error::closed("the session"));
+            }
+            let life = Life::new(&self.hub, mode, &target);
+            lives.push(life.clone());
+            life
+        };
         let (tell, told) = oneshot::channel();
         let (shared, work) = (self.clone(), work(self.clone(), life.clone()));
         let cancel = CancelOnDrop(Some(life.clone()));

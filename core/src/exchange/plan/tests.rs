@@ -71,7 +71,8 @@ fn somebody_elses_selector_becomes_the_original() {
     let before = two_ports();
     let plan = plan(&before);
     let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
-    let theirs = BTreeMap::from([("app".to_owned(), "orders-v2".to_owned())]);
+    let theirs: BTreeMap<String, String> =
+        [("app", "orders-v2"), ("tier", "web")].map(|(key, value)| (key.into(), value.into())).into();
     edited.spec.as_mut().unwrap().selector = Some(theirs.clone());
     let Look::Drifted(next) = plan.look(&edited, LEASE) else { panic!("not seen") };
     assert_eq!(next.original.selector, theirs);
@@ -81,16 +82,48 @@ fn somebody_elses_selector_becomes_the_original() {
 }
 
 #[test]
-fn a_key_that_was_added_stays_and_ours_are_put_back() {
+fn a_key_that_was_added_is_another_shape_and_stays_when_it_is_put_back() {
     let before = two_ports();
     let plan = plan(&before);
     let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
     edited.spec.as_mut().unwrap().selector.as_mut().unwrap().insert("zone".into(), "b".into());
-    let Look::Drifted(next) = plan.look(&edited, LEASE) else { panic!("not seen") };
+    assert!(matches!(plan.look(&edited, LEASE), Look::Reshaped(what) if what.contains("zone")));
     let expected: BTreeMap<String, String> =
         [("app", "orders"), ("tier", "web"), ("zone", "b")].map(|(k, v)| (k.into(), v.into())).into();
-    assert_eq!(next.original.selector, expected);
     assert_eq!(apply(&edited, &plan.restore(&edited)).spec.unwrap().selector, Some(expected));
+}
+
+#[test]
+fn a_port_that_was_renumbered_does_not_keep_our_target() {
+    let before = two_ports();
+    let plan = plan(&before);
+    let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
+    edited.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].port = 8080;
+    assert!(matches!(plan.look(&edited, LEASE), Look::Reshaped(_)));
+    let ports = apply(&edited, &plan.restore(&edited)).spec.unwrap().ports.unwrap();
+    assert_eq!(ports[0].target_port, Some(IntOrString::String("web".into())));
+}
+
+#[test]
+fn values_of_another_kubetether_are_never_originals() {
+    let before = two_ports();
+    let plan = plan(&before);
+    let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
+    let spec = edited.spec.as_mut().unwrap();
+    spec.selector.as_mut().unwrap().insert("app".into(), "kt-ffffffffff".into());
+    spec.ports.as_mut().unwrap()[0].target_port = Some(IntOrString::Int(47205));
+    let Look::Drifted(next) = plan.look(&edited, LEASE) else { panic!("not seen") };
+    assert_eq!(next.original, plan.original);
+}
+
+#[test]
+fn a_note_of_a_later_version_is_left_alone() {
+    let before = two_ports();
+    let plan = plan(&before);
+    let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
+    let annotations = edited.metadata.annotations.as_mut().unwrap();
+    annotations.insert(names::EXCHANGE.into(), r#"{"v":2}"#.into());
+    assert!(matches!(plan.look(&edited, LEASE), Look::Taken(_)));
 }
 
 #[test]
@@ -119,7 +152,7 @@ fn a_lost_annotation_another_holder_a_new_port_and_a_new_service_are_seen() {
     let mut wider = taken.clone();
     let ports = wider.spec.as_mut().unwrap().ports.as_mut().unwrap();
     ports.push(ServicePort { port: 81, ..Default::default() });
-    assert_eq!(plan.look(&wider, LEASE), Look::PortAdded("81/TCP".into()));
+    assert_eq!(plan.look(&wider, LEASE), Look::Reshaped("a new port 81/TCP".into()));
 
     let mut other = taken;
     other.metadata.uid = Some("u2".into());
