@@ -119,6 +119,15 @@ impl Config {
         self
     }
 
+    /// How often each end of a link tells the other that it is there, and how long silence may last
+    /// before a connection counts as lost. Default: 2 s and 5 s; at least 100 ms and three heartbeats.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration, limit: Duration) -> Self {
+        self.heartbeat = every.clamp(Duration::from_millis(100), YEAR / 4);
+        self.heartbeat_limit = limit.min(YEAR).max(3 * self.heartbeat);
+        self
+    }
+
     /// How long inbound and outbound streams wait for a lost connection to an agent to come back
     /// before they are reset. Default: 60 s.
     #[must_use]

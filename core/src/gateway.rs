@@ -16,7 +16,7 @@ use crate::cluster::api::{is_already_there, is_conflict, owner_reference};
 use crate::cluster::pod_wait::{self, Controller};
 use crate::cluster::{Cluster, agent_config_map, agent_link, calls, gone, names, quota};
 use crate::session::Shared;
-use crate::{Deadline, Error, ErrorCode, Result};
+use crate::{Config, Deadline, Error, ErrorCode, Result};
 
 /// A gateway without a client ends after this long.
 const IDLE: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
     let agent = shared.agent()?;
     let (cluster, name) = (&shared.cluster, names::gateway(agent.hash()));
     loop {
-        let (job, ours) = match Box::pin(find_or_create(cluster, agent, &name, deadline)).await {
+        let (job, ours) = match Box::pin(find_or_create(shared, agent, &name, deadline)).await {
             Ok(found) => found,
             Err(error) => {
                 // The ConfigMap may be there for nobody now.
@@ -136,11 +136,12 @@ async fn remove(cluster: &Cluster, agent: &Agent, name: &str, uid: &str, deadlin
 
 /// The Job, and whether it was made just now.
 async fn find_or_create(
-    cluster: &Cluster,
+    shared: &Shared,
     agent: &Agent,
     name: &str,
     deadline: Deadline,
 ) -> Result<(Job, bool)> {
+    let cluster = &shared.cluster;
     loop {
         match cluster.find::<Job>(name, deadline).await? {
             Some(job) if is_over(&job) => {
@@ -154,7 +155,7 @@ async fn find_or_create(
             agent_config_map::ensure(cluster, agent, deadline),
             host(cluster, agent, deadline)
         )?;
-        match cluster.create(&job(name, agent, &host), deadline).await {
+        match cluster.create(&job(name, agent, &host, &shared.config), deadline).await {
             Ok(job) => {
                 agent_config_map::own(cluster, agent, owner_reference(&job), deadline).await?;
                 return Ok((job, true));
@@ -200,10 +201,11 @@ fn is_over(job: &Job) -> bool {
     finished || job.metadata.deletion_timestamp.is_some()
 }
 
-fn job(name: &str, agent: &Agent, host: &Host) -> Job {
+fn job(name: &str, agent: &Agent, host: &Host, config: &Config) -> Job {
     let labels = names::labels(names::ROLE_GATEWAY, name);
-    let variables =
-        [("KUBETETHER_ROLE", "gateway".to_owned()), ("KUBETETHER_IDLE", format!("{}s", IDLE.as_secs()))];
+    let mut variables =
+        vec![("KUBETETHER_ROLE", "gateway".to_owned()), ("KUBETETHER_IDLE", format!("{}s", IDLE.as_secs()))];
+    variables.extend(agent_pod::times(config));
     let mut template = agent_pod::template(agent, host, labels.clone(), &variables);
     if let Some(spec) = &mut template.spec {
         spec.restart_policy = Some("Never".into());

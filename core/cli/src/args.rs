@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use kubetether::Config;
+use kubetether::{AgentSource, Config};
 
 use crate::output::Format;
 use crate::{completions, exchange, exit, forward, line};
@@ -31,6 +31,12 @@ pub(crate) struct Global {
     /// The kubeconfig file [default: as kubectl finds it]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// The agent's file, when it is not beside this program
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "agent_image")]
+    agent: Option<PathBuf>,
+    /// A container image with the agent as its entry point, instead of bringing the file along
+    #[arg(long, global = true, value_name = "IMAGE")]
+    agent_image: Option<String>,
     /// How to tell what happens: for people, or for programs (--help shows the shapes)
     #[arg(short, long, global = true, value_enum, default_value = "text", value_name = "FORMAT", long_help = line::HELP)]
     pub(crate) output: Format,
@@ -64,6 +70,12 @@ impl Global {
         }
         if let Some(path) = &self.kubeconfig {
             config = config.kubeconfig(path);
+        }
+        if let Some(path) = &self.agent {
+            config = config.agent(AgentSource::File(path.clone()));
+        }
+        if let Some(image) = &self.agent_image {
+            config = config.agent(AgentSource::Image(image.clone()));
         }
         config
     }

@@ -1,6 +1,7 @@
 //! The pod that an agent runs in, whatever its job: unprivileged, small, with no pull where it can.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::agent_file::{Agent, NODE_ARCH};
 use super::names;
+use crate::Config;
 
 /// The name of the agent's container.
 pub(crate) const CONTAINER: &str = "agent";
@@ -103,6 +105,17 @@ impl Host {
 
 fn is_proxy(container: &str) -> bool {
     matches!(container, "istio-proxy" | "linkerd-proxy")
+}
+
+/// The settings that both ends of a link have to know, as the agent reads them.
+pub(crate) fn times(config: &Config) -> [(&'static str, String); 3] {
+    // The agent takes no more than a day.
+    let millis = |time: Duration| format!("{}ms", time.min(Duration::from_secs(86_400)).as_millis());
+    [
+        ("KUBETETHER_HEARTBEAT", millis(config.heartbeat)),
+        ("KUBETETHER_SILENCE", millis(config.heartbeat_limit)),
+        ("KUBETETHER_GRACE", millis(config.grace)),
+    ]
 }
 
 /// The template of a pod that runs `agent` with these variables.

@@ -2,12 +2,13 @@
 //!
 //! All are owned by the Service they serve, and go with it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{Endpoints, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Endpoints, PodTemplateSpec, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PropagationPolicy;
@@ -20,6 +21,7 @@ use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::{self, Host};
 use crate::cluster::api::owner_reference;
 use crate::cluster::{Cluster, agent_config_map, api, gone, names};
+use crate::session::Shared;
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// An interceptor of ours in the cluster.
@@ -41,20 +43,27 @@ impl Interceptor {
 
     pub(crate) async fn create(
         &mut self,
-        cluster: &Cluster,
-        agent: &Agent,
+        shared: &Shared,
         host: &Host,
         service: &Service,
         plan: &Plan,
         deadline: Deadline,
     ) -> Result<()> {
+        let (cluster, agent) = (&shared.cluster, shared.agent()?);
         let back = pass_through(&self.name, service, plan);
         let (back, ()) = tokio::try_join!(
             cluster.create(&back, deadline),
             agent_config_map::ensure(cluster, agent, deadline)
         )?;
         let addresses = originals(&back)?;
-        let deployment = deployment(&self.name, agent, host, service, plan, &addresses);
+        let mut variables = vec![
+            ("KUBETETHER_ROLE", "interceptor".to_owned()),
+            ("KUBETETHER_PORTS", ports_variable(plan, &addresses, keeps_affinity(service, plan))),
+        ];
+        variables.extend(agent_pod::times(&shared.config));
+        let pod_labels = pod_labels(&self.name, plan);
+        let template = agent_pod::template(agent, host, pod_labels, &variables);
+        let deployment = deployment(&self.name, service, template);
         let deployment = cluster.create(&deployment, deadline).await?;
         self.uid.clone_from(&deployment.metadata.uid);
         agent_config_map::own(cluster, agent, owner_reference(&deployment), deadline).await
@@ -208,21 +217,14 @@ fn ports_variable(plan: &Plan, originals: &[String], headless_targets: bool) -> 
     entries.collect::<Vec<_>>().join(",")
 }
 
-fn deployment(
-    name: &str,
-    agent: &Agent,
-    host: &Host,
-    service: &Service,
-    plan: &Plan,
-    originals: &[String],
-) -> Deployment {
-    let instance = names::labels(names::ROLE_INTERCEPTOR, name);
-    let mut pod_labels = instance.clone();
-    pod_labels.extend(plan.original.selector.keys().map(|key| (key.clone(), plan.value.clone())));
-    let variables = [
-        ("KUBETETHER_ROLE", "interceptor".to_owned()),
-        ("KUBETETHER_PORTS", ports_variable(plan, originals, keeps_affinity(service, plan))),
-    ];
+/// The interceptor's own labels, and those by which the taken Service selects it.
+fn pod_labels(name: &str, plan: &Plan) -> BTreeMap<String, String> {
+    let mut labels = names::labels(names::ROLE_INTERCEPTOR, name);
+    labels.extend(plan.original.selector.keys().map(|key| (key.clone(), plan.value.clone())));
+    labels
+}
+
+fn deployment(name: &str, service: &Service, template: PodTemplateSpec) -> Deployment {
     let selector = [(names::INSTANCE.to_owned(), name.to_owned())].into();
     Deployment {
         metadata: metadata(name, service, name),
@@ -237,7 +239,7 @@ fn deployment(
                 }),
             }),
             revision_history_limit: Some(0),
-            template: agent_pod::template(agent, host, pod_labels, &variables),
+            template,
             ..Default::default()
         }),
         status: None,

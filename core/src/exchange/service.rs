@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::note::{Holder, Note};
 use super::plan::{Look, Plan};
+use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::{Cluster, api, lease, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
@@ -49,22 +50,31 @@ fn held(service: &Service, holder: &Holder, living: &lease::SessionNote) -> Erro
 }
 
 /// A pod of the Service that the interceptor can borrow its image from.
-pub(crate) async fn host(cluster: &Cluster, service: &str, plan: &Plan, deadline: Deadline) -> Result<Host> {
+pub(crate) async fn host(cluster: &Cluster, agent: &Agent, plan: &Plan, deadline: Deadline) -> Result<Host> {
     let selector: Vec<String> =
         plan.original.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let selector = selector.join(",");
     let (pods, cpu_limit) =
         tokio::join!(cluster.list::<Pod>(&selector, deadline), quota::demands_cpu_limit(cluster, deadline));
     let pods = pods?;
-    pods.iter().find_map(Host::of).map(|host| host.limit_cpu(cpu_limit)).ok_or_else(|| {
-        let why = if pods.is_empty() { "there is none" } else { "none of them runs in a network of its own" };
-        Error::new(
-            ErrorCode::Unsupported,
-            format!("services/{service} has no pod whose image the agent could run on: of {selector} {why}"),
-        )
-        .on(format!("services/{service}"))
-        .try_this("wait until a pod of it runs, or name an image of the agent in the settings")
-    })
+    let host = match (pods.iter().find_map(Host::of), agent) {
+        (Some(host), _) => Ok(host),
+        (None, Agent::Image { image, .. }) => Ok(Host::of_image(image)),
+        (None, Agent::Carried { .. }) => {
+            let service = &plan.service;
+            let why =
+                if pods.is_empty() { "there is none" } else { "none of them runs in a network of its own" };
+            Err(Error::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "services/{service} has no pod whose image the agent could run on: of {selector} {why}"
+                ),
+            )
+            .on(format!("services/{service}"))
+            .try_this("wait until a pod of it runs, or name an image of the agent in the settings"))
+        }
+    };
+    Ok(host?.limit_cpu(cpu_limit))
 }
 
 /// Takes the Service, whatever was changed meanwhile, unless somebody else has taken it.

@@ -158,10 +158,10 @@ impl Start<'_> {
         }
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         let agent = self.shared.agent()?;
-        let host: Host = self.or_cancelled(service::host(cluster, &plan.service, plan, deadline)).await?;
+        let host: Host = self.or_cancelled(service::host(cluster, agent, plan, deadline)).await?;
         let name = names::interceptor(&plan.service, &plan.uid, &self.shared.id);
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
-        interceptor.create(cluster, agent, &host, found, plan, deadline).await?;
+        interceptor.create(self.shared, &host, found, plan, deadline).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         let pod = self.or_cancelled(pod_wait::running(cluster, controller, None, deadline)).await?;
         let link = agent_link::connect(
