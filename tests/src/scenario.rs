@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
 use kubetether::{Config, Session};
+use serde_json::{Value, json};
 
 use crate::app::{self, App};
 use crate::client::Client;
@@ -139,6 +142,33 @@ impl Scenario {
         let (client, namespace) = (self.cluster.client(), self.namespace.name());
         eventually("a namespace without anything of ours", limit, async || {
             nothing_of_ours(client, namespace).await
+        })
+        .await;
+    }
+
+    /// Merges fields into a Service's spec as somebody else, whose field manager is `impatient-operator`.
+    ///
+    /// # Panics
+    /// When the cluster refuses it.
+    pub async fn edit_service(&self, name: &str, spec: Value) {
+        let params =
+            PatchParams { field_manager: Some("impatient-operator".to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let edited = self.namespace.api::<Service>().patch(name, &params, &patch).await;
+        edited.unwrap_or_else(|error| panic!("service {name}: {error}"));
+    }
+
+    /// Waits until a Service leads to an interceptor.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub async fn taken_again(&self, name: &str) {
+        let services = self.namespace.api::<Service>();
+        eventually(format!("{name} leads to an interceptor again"), SHORT, async || {
+            let service = services.get(name).await.map_err(|error| error.to_string())?;
+            let selector = service.spec.and_then(|spec| spec.selector).unwrap_or_default();
+            let ours = selector.values().all(|value| value.starts_with("kt-"));
+            if ours { Ok(()) } else { Err(format!("it selects {selector:?}")) }
         })
         .await;
     }

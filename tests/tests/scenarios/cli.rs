@@ -1,6 +1,6 @@
 //! The built command.
 
-use kubetether_tests::{App, CLUSTER, Client, Closed, Command, LOCAL, Local, scenario};
+use kubetether_tests::{App, CLUSTER, Client, Closed, Command, LOCAL, Local, scenario, sweep};
 use serde_json::{Value, json};
 
 fn kinds(told: &[Value]) -> Vec<&str> {
@@ -102,5 +102,32 @@ fn ctrl_c_while_it_starts() {
         assert_eq!(ended.code, Some(6), "{ended:#?}");
         assert!(kinds(&ended.told).contains(&"restored"), "{ended:#?}");
         assert_eq!(client.who("http://orders/").await, CLUSTER);
+    });
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_tells_what_is_left() {
+    Command::prepare();
+    scenario("cli-abandon", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let local = Local::http();
+        let mut command = Command::start(at, &["exchange", "orders", "--to", &local.port().to_string()]);
+        command.told("exchange").await;
+        // A connection that is open keeps the close waiting.
+        let mut talk = client.open("orders:80").await;
+        assert!(talk.step("get:/").await.contains("name=local"));
+        command.signal("INT").await;
+        command.told("closing").await;
+        // Two within a moment count as one: wrappers hand on what the terminal has sent to all.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        command.signal("INT").await;
+        let ended = command.ended().await;
+        assert_eq!(ended.code, Some(130), "{ended:#?}");
+        let left = ended.told.iter().find(|line| line["type"] == "abandoned");
+        let left = left.unwrap_or_else(|| panic!("it does not tell what is left: {ended:#?}")).to_string();
+        assert!(left.contains("svc/orders") && left.contains(at.namespace().name()), "{left}");
+        // Else its interceptor would wait for it.
+        drop(talk);
+        sweep(at).await;
     });
 }

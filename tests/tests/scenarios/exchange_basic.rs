@@ -1,7 +1,9 @@
 //! All traffic of a Service comes here, and goes back.
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
 use kubetether::To;
-use kubetether_tests::{App, CLOSE, CLUSTER, LOCAL, Local, Outcome, scenario};
+use kubetether_tests::{App, CLOSE, CLUSTER, LOCAL, LONG, Local, Outcome, eventually, scenario};
 use serde_json::json;
 
 #[test]
@@ -120,10 +122,11 @@ fn again_and_again() {
 }
 
 #[test]
-fn a_service_with_session_affinity_and_a_udp_port() {
+fn a_node_port_with_session_affinity_and_a_udp_port() {
     scenario("affinity-udp", async |at| {
         let app = App::orders().replicas(2).port("admin", 81, 8080).udp("dns", 5353);
-        let client = at.shop(&app.service_spec(json!({ "sessionAffinity": "ClientIP" }))).await;
+        let client =
+            at.shop(&app.service_spec(json!({ "type": "NodePort", "sessionAffinity": "ClientIP" }))).await;
         let local = Local::http();
         let session = at.session().await;
         let _exchange =
@@ -133,5 +136,61 @@ fn a_service_with_session_affinity_and_a_udp_port() {
         let answer = client.run(&["datagram", "orders:5353", "hello"]).await;
         assert_eq!(answer.as_deref().map(str::trim_end), Ok("hello"), "UDP passes through");
         session.close(CLOSE).await.good();
+    });
+}
+
+#[test]
+fn several_services_in_one_session() {
+    scenario("several", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let names = ["stock", "prices", "users"];
+        let apps = names.map(|name| App::new(name).port("http", 80, 8080));
+        futures_util::future::join_all(apps.iter().map(|app| app.deploy(at.namespace()))).await;
+        at.baseline().await;
+        let locals = names.map(|name| Local::named("http", name));
+        let session = at.session().await;
+        let starts =
+            names.iter().zip(&locals).map(|(name, local)| session.exchange(*name, To::port(local.port())));
+        let exchanges: Vec<_> =
+            futures_util::future::join_all(starts).await.into_iter().map(Outcome::good).collect();
+        for name in names {
+            assert_eq!(client.who(&format!("http://{name}/")).await, name);
+        }
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+        exchanges[1].close(CLOSE).await.good();
+        for (name, wanted) in names.into_iter().zip(["stock", CLUSTER, "users"]) {
+            assert_eq!(client.who(&format!("http://{name}/")).await, wanted);
+        }
+        session.close(CLOSE).await.good();
+    });
+}
+
+/// Ports that pass through lead to whatever pods there are.
+#[test]
+fn originals_come_and_go() {
+    scenario("originals", async |at| {
+        let app = App::orders().port("admin", 81, 8080);
+        let client = at.shop(&app).await;
+        let local = Local::http();
+        let session = at.session().await;
+        let _exchange = session.exchange("orders", To::port(local.port()).for_service_port(80)).await.good();
+        assert_eq!(client.who("http://orders:81/").await, CLUSTER);
+        let pods = at.namespace().api::<Pod>();
+        let originals = ListParams::default().labels("app=orders");
+        pods.delete_collection(&DeleteParams::default(), &originals).await.unwrap();
+        eventually("a new original answers", LONG, async || {
+            let new = pods.list(&originals).await.map_err(|error| error.to_string())?;
+            let alone = new.items.len() == 1 && new.items[0].metadata.deletion_timestamp.is_none();
+            match client.who("http://orders:81/").await {
+                name if name == CLUSTER && alone => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+        assert_eq!(client.who("http://orders/").await, LOCAL);
+        session.close(CLOSE).await.good();
+        assert_eq!(client.who("http://orders/").await, CLUSTER);
+        // The Deployment has another pod now.
+        at.baseline().await;
     });
 }

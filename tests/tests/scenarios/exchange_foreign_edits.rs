@@ -1,34 +1,16 @@
 //! Others write to the Service while it is exchanged.
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use kubetether::{HandleState, SessionState, To};
 use kubetether_tests::{
     App, CLOSE, CLUSTER, LOCAL, LONG, Local, Outcome, SHORT, Scenario, eventually, scenario,
 };
 use serde_json::{Value, json};
 
-/// Somebody's merge patch to the Service, under a name of theirs.
-async fn edit(at: &Scenario, spec: Value) {
-    let params =
-        PatchParams { field_manager: Some("impatient-operator".to_owned()), ..PatchParams::default() };
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    at.namespace().api::<Service>().patch("orders", &params, &patch).await.unwrap();
-}
-
 async fn spec(at: &Scenario) -> Value {
     let service = at.namespace().api::<Service>().get("orders").await.unwrap();
     serde_json::to_value(service.spec).unwrap()
-}
-
-/// Waits until the Service leads to the interceptor again.
-async fn taken_again(at: &Scenario) {
-    eventually("the Service's selector is ours again", SHORT, async || {
-        let spec = spec(at).await;
-        let app = spec["selector"]["app"].as_str().unwrap_or_default();
-        if app.starts_with("kt-") { Ok(()) } else { Err(format!("it is {app}")) }
-    })
-    .await;
 }
 
 #[test]
@@ -39,8 +21,8 @@ fn a_manifest_applied_again_is_put_back_three_times_a_minute() {
         let session = at.session().await;
         let exchange = session.exchange("orders", To::port(local.port())).await.good();
         for _ in 0..3 {
-            edit(at, json!({ "selector": { "app": "orders" } })).await;
-            taken_again(at).await;
+            at.edit_service("orders", json!({ "selector": { "app": "orders" } })).await;
+            at.taken_again("orders").await;
         }
         eventually("this machine answers again", SHORT, async || match client.who("http://orders/").await {
             name if name == LOCAL => Ok(()),
@@ -49,7 +31,7 @@ fn a_manifest_applied_again_is_put_back_three_times_a_minute() {
         .await;
         assert_eq!(exchange.state(), HandleState::Active);
 
-        edit(at, json!({ "selector": { "app": "orders" } })).await;
+        at.edit_service("orders", json!({ "selector": { "app": "orders" } })).await;
         let mut states = exchange.states();
         let degraded = states.wait_for(|state| matches!(state, HandleState::PassThrough(_)));
         let state =
@@ -69,7 +51,7 @@ fn what_they_changed_survives_the_close() {
         let session = at.session().await;
         let exchange = session.exchange("orders", To::port(local.port())).await.good();
         let port = json!({ "name": "http", "port": 80, "protocol": "TCP", "targetPort": 8081 });
-        edit(at, json!({ "ports": [port], "externalTrafficPolicy": null })).await;
+        at.edit_service("orders", json!({ "ports": [port], "externalTrafficPolicy": null })).await;
         eventually("this machine answers again", SHORT, async || match client.who("http://orders/").await {
             name if name == LOCAL => Ok(()),
             other => Err(other),

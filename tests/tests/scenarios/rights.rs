@@ -1,11 +1,12 @@
 //! A user with few rights: exactly those that README prints are enough, and a missing one is named.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use kubetether::{Config, ErrorCode, Result, Session, To};
+use kubetether::{Config, ErrorCode, Event, Result, Session, To};
 use kubetether_tests::{
-    App, CLOSE, CLUSTER, LOCAL, Limited, Local, Outcome, Scenario, nothing_of_ours, role_of_readme, scenario,
-    sweep,
+    App, CLOSE, CLUSTER, LOCAL, LONG, Limited, Local, Outcome, Scenario, nothing_of_ours, role_of_readme,
+    scenario, sweep,
 };
+use serde_json::json;
 
 fn config(at: &Scenario, user: &Limited) -> Config {
     at.config().kubeconfig(user.kubeconfig())
@@ -68,7 +69,8 @@ fn a_missing_right_is_named() {
         let mut wrong = Vec::new();
         for (number, (verb, resource)) in TOLD.into_iter().enumerate() {
             let user = format!("developer-{number}");
-            let user = Limited::create(at.cluster(), at.namespace(), &user, &all_but(verb, resource)).await;
+            let user =
+                Limited::create(at.cluster(), at.namespace(), &user, &all_but(&[verb], resource)).await;
             let met = meet(config(at, &user), resource, local.port()).await;
             // The cluster's own words.
             let right = format!("cannot {verb} resource \"{resource}\"");
@@ -94,17 +96,48 @@ fn a_missing_right_is_named() {
     });
 }
 
-/// The rights of README without one.
-fn all_but(verb: &str, resource: &str) -> Vec<PolicyRule> {
-    let (mut rules, mut found) = (role_of_readme(), false);
+/// The rights of README without some.
+fn all_but(verbs: &[&str], resource: &str) -> Vec<PolicyRule> {
+    let (mut rules, mut found) = (role_of_readme(), 0);
     for rule in &mut rules {
         if rule.resources.iter().flatten().any(|one| one == resource) {
-            found |= rule.verbs.iter().any(|one| one == verb);
-            rule.verbs.retain(|one| one != verb);
+            let before = rule.verbs.len();
+            rule.verbs.retain(|one| !verbs.contains(&one.as_str()));
+            found += before - rule.verbs.len();
         }
     }
-    assert!(found, "README does not print {verb} {resource}");
+    assert_eq!(found, verbs.len(), "README does not print {verbs:?} of {resource}");
     rules
+}
+
+#[test]
+fn a_service_that_may_not_be_watched_is_looked_at() {
+    scenario("rights-unwatched", async |at| {
+        let client = at.shop(&App::orders()).await;
+        let rules = all_but(&["list", "watch"], "services");
+        let user = Limited::create(at.cluster(), at.namespace(), "unwatching", &rules).await;
+        at.baseline().await;
+        let local = Local::http();
+        let session = Session::start(config(at, &user)).await.good();
+        let mut events = session.events();
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        let told = async {
+            while let Some(event) = events.next().await {
+                if let Event::Notice { text, .. } = event
+                    && text.contains("is forbidden: User")
+                {
+                    return;
+                }
+            }
+            panic!("it is never told");
+        };
+        tokio::time::timeout(LONG, told).await.expect("it is not told");
+        at.edit_service("orders", json!({ "selector": { "app": "orders" } })).await;
+        at.taken_again("orders").await;
+        assert_eq!(client.who("http://orders/").await, LOCAL);
+        exchange.close(CLOSE).await.good();
+        session.close(CLOSE).await.good();
+    });
 }
 
 #[test]
