@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubetether_link::{Acceptor, Attached, Incoming, Link};
-use kubetether_wire::{Answer, CallCode, GoodbyeCode, Open, Refusal, RefusalCode, Request};
+use kubetether_wire::{Answer, CallCode, DecodeError, GoodbyeCode, Open, Refusal, RefusalCode, Request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -198,6 +198,7 @@ async fn answer<J: Serve>(job: Arc<J>, link: Link, incoming: Incoming) {
                 _ = call.cancelled() => return,
             }
         }
+        Err(error @ DecodeError::Critical(_)) => Answer::failed(CallCode::Unsupported, error.to_string()),
         Err(error) => Answer::failed(CallCode::Malformed, error.to_string()),
     };
     if let Err(error) = call.answer(&answer.encode()).await {

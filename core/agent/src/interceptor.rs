@@ -123,7 +123,7 @@ impl Interceptor {
         match self.routes.arm(link, exposed, holder) {
             Ok(()) => {
                 tracing::info!(ports = exposed.len(), "armed");
-                Answer::Arm
+                Answer::Arm { exposed: exposed.to_vec() }
             }
             Err(held) => Answer::failed(CallCode::Held, held.to_string()),
         }

@@ -112,7 +112,7 @@ async fn the_second_client_is_told_who_holds_it() {
     };
     assert_eq!(failure.code, CallCode::NotArmed);
     client::ask(&link, Request::Disarm).await.unwrap();
-    assert_eq!(client::ask(&other, request).await.unwrap(), Answer::Arm);
+    assert_eq!(client::ask(&other, request).await.unwrap(), Answer::Arm { exposed: vec![81] });
 }
 
 #[tokio::test]

@@ -61,8 +61,11 @@ impl Acceptor {
         deadline: Instant,
     ) -> Result<Attached, AttachError> {
         let hello = timeout_at(deadline, read_hello(&mut read)).await;
-        let (hello, reader) = hello.map_err(|_| AttachError::TimedOut)??;
-        let joined = self.table.join(&hello, reader);
+        let joined = match hello.map_err(|_| AttachError::TimedOut)? {
+            Ok((hello, reader)) => self.table.join(&hello, reader),
+            Err(AttachError::Protocol(ProtocolError::Hello(goodbye))) => Err(goodbye),
+            Err(error) => return Err(error),
+        };
         let (shared, id, new) = match joined {
             Ok(joined) => joined,
             Err(goodbye) => {

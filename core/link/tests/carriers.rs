@@ -66,6 +66,23 @@ async fn whoever_is_no_client_is_sent_away() {
 }
 
 #[tokio::test]
+async fn a_client_of_another_version_is_told_so() {
+    let acceptor = Acceptor::new(LinkConfig::new(Role::Gateway), 1).unwrap();
+    let (mut near, far) = tcp_pair().await;
+    let (read, write) = far.into_split();
+    // Versions 9 to 9, and nothing else that this one understands.
+    near.write_all(b"\x01\x00\x00\x13kubetether\x01\x01\x09\x02\x01\x09\x05\x01x").await.unwrap();
+    let error = must("an error", acceptor.carrier(read, write, soon())).await.unwrap_err();
+    assert!(
+        matches!(&error, AttachError::Refused(goodbye) if goodbye.code == GoodbyeCode::Version),
+        "{error}"
+    );
+    let answer = read_all(&mut near).await;
+    assert_eq!((answer[0], answer[4]), (0x04, 4));
+    assert!(String::from_utf8_lossy(&answer).contains("9 to 9"));
+}
+
+#[tokio::test]
 async fn links_are_bounded() {
     let acceptor = Acceptor::new(LinkConfig::new(Role::Gateway), 1).unwrap();
     let mut held = Vec::new();
@@ -231,7 +248,7 @@ async fn a_client_that_comes_too_late_learns_that_the_link_is_gone() {
         ends.acceptor.carrier(far_read, far_write, soon())
     );
     assert!(attached.is_err() && joined.is_err());
-    assert!(matches!(must("the client's end", ends.client.closed()).await, CloseReason::AgentRestarted(_)));
+    assert!(matches!(must("the client's end", ends.client.closed()).await, CloseReason::Lost));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Calls: one request and one answer on a stream of kind [`Open::Call`](crate::Open::Call). Fields are coded by tag;
-//! unknown ones are skipped, missing ones have the meaning of zero or empty unless said otherwise.
+//! unknown ones are skipped unless they are critical, missing ones have the meaning of zero or empty unless said otherwise.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -60,7 +60,10 @@ pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),
     /// To [`Request::Arm`]: armed.
-    Arm,
+    Arm {
+        /// The Service's port numbers that go to the client now, in order.
+        exposed: Vec<u16>,
+    },
     /// To [`Request::Disarm`].
     Disarm {
         /// Connections of callers that are still open towards the client.
@@ -153,6 +156,7 @@ const CONNECTED: u64 = 12;
 const ELSEWHERE: u64 = 13;
 const FAILED: u64 = 14;
 const ACCEPTED: u64 = 15;
+const ARMED_PORT: u64 = 16;
 
 const STATUS_CALL: u32 = 1;
 const ARM_CALL: u32 = 2;
@@ -194,7 +198,8 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// When a field is missing, cut or out of range; the agent answers [`CallCode::Malformed`].
+    /// When a field is missing, cut or out of range; the agent answers [`CallCode::Malformed`]. When one is unknown and
+    /// critical ([`DecodeError::Critical`]); the agent answers [`CallCode::Unsupported`].
     pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
         let (mut call, mut exposed, mut holder) = (None, Vec::new(), String::new());
         let (mut port, mut times, mut deadline, mut address) = (None, 1, Duration::ZERO, None);
@@ -211,7 +216,7 @@ impl Request {
                 TIMES => times = field.number("the number of times")?,
                 DEADLINE_MS => deadline = Duration::from_millis(field.number("the deadline")?),
                 ADDRESS => address = Some(field.address("the address")?),
-                _ => {}
+                _ => field.unknown()?,
             }
         }
         let port = port.ok_or(DecodeError::Missing("the port"));
@@ -272,8 +277,11 @@ impl Answer {
                 out.number(FLOWS, status.flows).number(RSS_BYTES, status.rss_bytes);
                 out.number(ARMED, status.armed.into());
             }
-            Self::Arm => {
+            Self::Arm { exposed } => {
                 out.number(CALL, ARM_CALL.into());
+                for port in exposed {
+                    out.number(ARMED_PORT, (*port).into());
+                }
             }
             Self::Disarm { open_flows } => {
                 out.number(CALL, DISARM_CALL.into()).number(FLOWS, *open_flows);
@@ -323,7 +331,7 @@ impl Answer {
                 rss_bytes: seen.rss_bytes,
                 armed: seen.armed,
             })),
-            ARM_CALL => Ok(Self::Arm),
+            ARM_CALL => Ok(Self::Arm { exposed: seen.exposed }),
             DISARM_CALL => Ok(Self::Disarm { open_flows: seen.flows }),
             PROBE_CALL => {
                 Ok(Self::Probe { connected: seen.connected, failed: seen.failed, last_error: text })
@@ -375,6 +383,7 @@ struct Seen {
     elsewhere: u8,
     failed: u8,
     accepted: bool,
+    exposed: Vec<u16>,
 }
 
 impl Seen {
@@ -394,8 +403,12 @@ impl Seen {
             CONNECTED => self.connected = field.number("the number connected")?,
             ELSEWHERE => self.elsewhere = field.number("the number elsewhere")?,
             FAILED => self.failed = field.number("the number failed")?,
+            ARMED_PORT if self.exposed.len() >= MAX_PORTS => {
+                return Err(DecodeError::TooLong { what: "the list of ports", limit: MAX_PORTS });
+            }
+            ARMED_PORT => self.exposed.push(field.number("an armed port")?),
             ACCEPTED => self.accepted = field.number::<u64>("accepted")? != 0,
-            _ => {}
+            _ => field.unknown()?,
         }
         Ok(())
     }
@@ -438,7 +451,7 @@ mod tests {
                 rss_bytes: 5_000_000,
                 armed: true,
             }),
-            Answer::Arm,
+            Answer::Arm { exposed: vec![80, 443] },
             Answer::Disarm { open_flows: 4 },
             Answer::Probe { connected: 2, failed: 1, last_error: "refused".into() },
             Answer::Prove { here: 3, elsewhere: 0, failed: 0, last_error: String::new() },
@@ -455,6 +468,9 @@ mod tests {
         assert_eq!(Request::decode(&[]), Err(DecodeError::Missing("the call")));
         assert_eq!(Request::decode(&[1, 1, 4]), Err(DecodeError::Missing("the port")));
         assert_eq!(Answer::decode(&[1, 1]), Err(DecodeError::Truncated));
+        assert_eq!(Request::decode(&[1, 1, 3, 34, 1, 0]), Ok(Request::Disarm));
+        assert_eq!(Request::decode(&[1, 1, 3, 33, 1, 0]), Err(DecodeError::Critical(33)));
+        assert_eq!(Answer::decode(&[1, 1, 3, 33, 1, 0]), Err(DecodeError::Critical(33)));
         let many = Request::Arm { exposed: vec![1; MAX_PORTS + 1], holder: String::new() };
         assert!(Request::decode(&many.encode()).is_err());
     }

@@ -113,6 +113,14 @@ codes! {
     }
 }
 
+impl GoodbyeCode {
+    /// Whether it is only said, on a link that is up, and changes nothing: [`Draining`](Self::Draining) and all codes of
+    /// later versions from 64 on. Unknown ones below end the link.
+    pub fn is_notice(self) -> bool {
+        matches!(self, Self::Draining | Self::Other(64..))
+    }
+}
+
 codes! {
     /// Why a carrier is turned away or a link ends.
     GoodbyeCode {
@@ -138,6 +146,8 @@ codes! {
         AgentRestarted = 10, "agent restarted";
         /// The peer is not of the role it must have.
         Role = 11, "wrong role";
+        /// The sender is done with this carrier, and with nothing else: the link lives.
+        Carrier = 12, "carrier given up";
     }
 }
 

@@ -61,16 +61,17 @@ impl LinkConfig {
         self
     }
 
-    /// How often each carrier is pinged. Default 2 s; at least 10 ms.
+    /// How often each carrier is pinged. Default 2 s; 10 ms to one minute. The peer believes it up to twice its own limit of
+    /// [`silence`](Self::silence).
     pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = interval.max(Duration::from_millis(10));
+        self.heartbeat = interval.clamp(Duration::from_millis(10), Duration::from_secs(60));
         self
     }
 
-    /// A carrier on which nothing came for this long is dead. Default 5 s; never less than two and a half of the peer's
-    /// heartbeats.
+    /// A carrier on which nothing came for this long is dead. Default 5 s; 20 ms to ten minutes; never less than two and a
+    /// half of the peer's heartbeats.
     pub fn silence(mut self, limit: Duration) -> Self {
-        self.silence = limit.max(Duration::from_millis(20));
+        self.silence = limit.clamp(Duration::from_millis(20), Duration::from_secs(600));
         self
     }
 

@@ -20,6 +20,9 @@ pub enum DecodeError {
     /// A value is there but makes no sense.
     #[error("{0} is not valid")]
     Invalid(&'static str),
+    /// A field of a later version that must not be skipped: see the protocol's page.
+    #[error("field {0} is of a later version and must be understood")]
+    Critical(u64),
 }
 
 /// What a peer did against the protocol, or why its bytes could not be read. The link is closed with
@@ -44,6 +47,9 @@ pub enum ProtocolError {
         /// The length allowed.
         limit: usize,
     },
+    /// A HELLO came, of a kubetether, and cannot be taken: what to tell its sender.
+    #[error("the HELLO cannot be taken: {0}")]
+    Hello(Goodbye),
     /// A rule between frames was broken.
     #[error("{0}")]
     Rule(&'static str),

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    DecodeError, Goodbye,
+    DecodeError, Goodbye, ProtocolError,
     code::{GoodbyeCode, Role},
     tlv::{Reader, Writer},
 };
@@ -17,6 +17,10 @@ pub const VERSION_MAX: u16 = 1;
 
 /// Capability: the sender takes DATAGRAM frames.
 pub const CAPABILITY_DATAGRAMS: u64 = 1;
+
+/// Proves that a carrier belongs to a link. It is compared in a time that does not tell where two differ, and never printed.
+#[derive(Clone, Copy, Eq)]
+pub struct Secret([u8; 32]);
 
 /// What an end tells first on each carrier.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Hello {
     /// The link the carrier belongs to.
     pub link: [u8; 16],
     /// Proves that the client made the link; from the client only, and never printed.
-    pub secret: Option<[u8; 32]>,
+    pub secret: Option<Secret>,
     /// The number of the carrier, given by the client.
     pub carrier: u32,
     /// The agent's incarnation the client has spoken with on this link before.
@@ -80,7 +84,7 @@ impl Hello {
         fields.number(ROLE, self.role.number().into());
         fields.bytes(INCARNATION, &self.incarnation).bytes(LINK, &self.link);
         if let Some(secret) = &self.secret {
-            fields.bytes(SECRET, secret);
+            fields.bytes(SECRET, &secret.0);
         }
         fields.number(CARRIER, self.carrier.into());
         if let Some(resuming) = &self.resuming {
@@ -95,9 +99,26 @@ impl Hello {
         out.put_slice(&fields.finish());
     }
 
-    /// Reads the body of the frame.
-    pub(crate) fn decode(input: &[u8]) -> Result<Self, DecodeError> {
-        let input = input.strip_prefix(MAGIC).ok_or(DecodeError::Invalid("the magic"))?;
+    /// Reads the body of the frame. Magic and versions keep their place and meaning in every version; who sent them is told
+    /// why the rest cannot be read.
+    pub(crate) fn decode(input: &[u8]) -> Result<Self, ProtocolError> {
+        let fields = input
+            .strip_prefix(MAGIC)
+            .ok_or(ProtocolError::Decode { frame: "HELLO", source: DecodeError::Invalid("the magic") })?;
+        Self::decode_fields(fields).map_err(|error| {
+            let code = match error {
+                DecodeError::Critical(_) => GoodbyeCode::Version,
+                DecodeError::Truncated
+                | DecodeError::TooLong { .. }
+                | DecodeError::Missing(_)
+                | DecodeError::Invalid(_) => GoodbyeCode::Protocol,
+            };
+            let text = format!("the hello cannot be read by {}: {error}", env!("CARGO_PKG_VERSION"));
+            ProtocolError::Hello(other_version(fields).unwrap_or_else(|| Goodbye::new(code, text)))
+        })
+    }
+
+    fn decode_fields(input: &[u8]) -> Result<Self, DecodeError> {
         let (mut version_min, mut version_max, mut role) = (None, None, None);
         let (mut incarnation, mut link, mut secret, mut carrier, mut resuming) =
             (None, None, None, None, None);
@@ -112,7 +133,7 @@ impl Hello {
                 ROLE => role = Some(Role::from_number(field.number("the role")?)),
                 INCARNATION => incarnation = Some(field.array("the incarnation")?),
                 LINK => link = Some(field.array("the link's id")?),
-                SECRET => secret = Some(field.array("the secret")?),
+                SECRET => secret = Some(Secret(field.array("the secret")?)),
                 CARRIER => carrier = Some(field.number("the carrier's number")?),
                 RESUMING => resuming = Some(field.array("the incarnation to resume with")?),
                 CAPABILITIES => capabilities = field.number("the capabilities")?,
@@ -124,7 +145,7 @@ impl Hello {
                 }
                 SOFTWARE => software = field.text(),
                 WHO => who = field.text(),
-                _ => {}
+                _ => field.unknown()?,
             }
         }
         Ok(Self {
@@ -148,25 +169,40 @@ impl Hello {
 
     /// The version to speak: the newest that both know.
     pub(crate) fn common_version(&self) -> Result<u16, Goodbye> {
-        let version = self.version_max.min(VERSION_MAX);
-        if version >= self.version_min.max(VERSION_MIN) {
-            return Ok(version);
-        }
-        Err(Goodbye::new(
-            GoodbyeCode::Version,
-            format!(
-                "this end ({}) speaks versions {VERSION_MIN} to {VERSION_MAX} of the protocol, the other ({}) {} to {}: \
-                 use the same release on both ends",
-                env!("CARGO_PKG_VERSION"),
-                self.software,
-                self.version_min,
-                self.version_max
-            ),
-        ))
+        common_version(self.version_min, self.version_max, &self.software)
     }
 }
 
-/// Without the secret.
+fn common_version(min: u16, max: u16, software: &str) -> Result<u16, Goodbye> {
+    let version = max.min(VERSION_MAX);
+    if version >= min.max(VERSION_MIN) {
+        return Ok(version);
+    }
+    Err(Goodbye::new(
+        GoodbyeCode::Version,
+        format!(
+            "this end ({}) speaks versions {VERSION_MIN} to {VERSION_MAX} of the protocol, the other ({software}) {min} to \
+             {max}: use the same release on both ends",
+            env!("CARGO_PKG_VERSION"),
+        ),
+    ))
+}
+
+/// What to tell the sender of fields that cannot be read whole, if it is because there is no common version.
+fn other_version(fields: &[u8]) -> Option<Goodbye> {
+    let (mut min, mut max, mut software) = (None, None, String::new());
+    for field in Reader::new(fields).map_while(Result::ok) {
+        match field.tag {
+            VERSION_MIN_TAG => min = field.number("the oldest version").ok(),
+            VERSION_MAX_TAG => max = field.number("the newest version").ok(),
+            SOFTWARE => software = field.text(),
+            _ => {}
+        }
+    }
+    common_version(min?, max?, &software).err()
+}
+
+/// Without what only programs need.
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hello")
@@ -181,13 +217,26 @@ impl fmt::Debug for Hello {
     }
 }
 
-/// Whether two secrets are the same, in a time that does not tell where they differ.
-pub(crate) fn same_secret(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let mut difference = 0;
-    for (a, b) in a.iter().zip(b) {
-        difference |= std::hint::black_box(a ^ b);
+impl From<[u8; 32]> for Secret {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
-    std::hint::black_box(difference) == 0
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        let mut difference = 0;
+        for (a, b) in self.0.iter().zip(&other.0) {
+            difference |= std::hint::black_box(a ^ b);
+        }
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +250,7 @@ mod tests {
             role: Role::Client,
             incarnation: [1; 16],
             link: [2; 16],
-            secret: Some([3; 32]),
+            secret: Some(Secret([3; 32])),
             carrier: 7,
             resuming: Some([4; 16]),
             capabilities: 0,
@@ -220,8 +269,35 @@ mod tests {
         hello().encode(&mut out);
         assert_eq!(Hello::decode(&out), Ok(hello()));
         assert!(!format!("{:?}", hello()).contains("3, 3"));
-        assert_eq!(Hello::decode(b"GET / HTTP/1.1\r\n"), Err(DecodeError::Invalid("the magic")));
-        assert_eq!(Hello::decode(MAGIC), Err(DecodeError::Missing("the oldest version")));
+        assert!(!format!("{:?}", hello().secret).contains("3, 3"));
+        let no_magic = Hello::decode(b"GET / HTTP/1.1\r\n");
+        assert!(matches!(no_magic, Err(ProtocolError::Decode { .. })), "{no_magic:?}");
+    }
+
+    #[test]
+    fn who_says_a_hello_that_cannot_be_read_is_told_why() {
+        let refused = |fields: &[u8]| match Hello::decode(&[&MAGIC[..], fields].concat()) {
+            Err(ProtocolError::Hello(goodbye)) => (goodbye.code, goodbye.text),
+            other => panic!("{other:?}"),
+        };
+        let (code, text) = refused(&[]);
+        assert_eq!(code, GoodbyeCode::Protocol);
+        assert!(text.contains("the oldest version is missing"), "{text}");
+        // A later version in which another field has another form.
+        let later = Writer::default()
+            .number(VERSION_MIN_TAG, 2)
+            .number(VERSION_MAX_TAG, 3)
+            .bytes(LINK, b"x")
+            .finish();
+        let (code, text) = refused(&later);
+        assert_eq!(code, GoodbyeCode::Version);
+        assert!(text.contains("2 to 3"), "{text}");
+        // Also where the fields behind cannot even be told apart.
+        assert_eq!(refused(&[&later[..], &[3, 9]].concat()).0, GoodbyeCode::Version);
+        let mut critical = BytesMut::new();
+        hello().encode(&mut critical);
+        critical.extend_from_slice(&Writer::default().number(33, 1).finish());
+        assert_eq!(refused(&critical[MAGIC.len()..]).0, GoodbyeCode::Version);
     }
 
     #[test]
@@ -236,8 +312,8 @@ mod tests {
         for byte in 0..32 {
             let mut other = [3; 32];
             other[byte] ^= 1;
-            assert!(!same_secret(&[3; 32], &other));
+            assert_ne!(Secret([3; 32]), Secret(other));
         }
-        assert!(same_secret(&[3; 32], &[3; 32]));
+        assert_eq!(Secret([3; 32]), Secret([3; 32]));
     }
 }

@@ -10,6 +10,13 @@
 //! A carrier's bytes are frames: kind (one byte), length of the body (three bytes, big endian), body. Numbers in bodies are
 //! QUIC's varints. Unknown kinds are skipped by their length, bytes behind the known fields of a body are ignored, and so are
 //! unknown fields in HELLO, OPEN and calls: this is how the protocol grows within a version. `tests/golden.rs` holds the bytes.
+//! A frame need not fit a buffer of its carrier: it may span any number of them.
+//!
+//! Kinds `10` to `3f` are kept by their sender until they are acknowledged, and counted by their receiver, **known or not**;
+//! all others never.
+//!
+//! Fields whose tag is odd and at least 33 are **critical**: an end that does not know one may not skip it. A HELLO with one is
+//! answered with GOODBYE `no common version`, an OPEN with REFUSE `not supported`, a request with the failure `not supported`.
 //!
 //! | kind | name | body | kept until acknowledged |
 //! |---|---|---|---|
@@ -17,7 +24,7 @@
 //! | `02` | PING | token | |
 //! | `03` | PONG | token | |
 //! | `04` | GOODBYE | code ([`GoodbyeCode`]), text | |
-//! | `05` | ACK | carrier, number of its kept frames that came, from the first | |
+//! | `05` | ACK | carrier, number of its kept frames that came, from the first; 1 if the sender has lost that carrier | |
 //! | `10` | OPEN | stream, fields ([`Open`]) | yes |
 //! | `11` | OPENED | stream | yes |
 //! | `12` | REFUSE | stream, code ([`RefusalCode`]), text | yes |
@@ -25,12 +32,14 @@
 //! | `14` | CREDIT | stream (0: the link), limit | yes |
 //! | `15` | FIN | stream, end offset | yes |
 //! | `16` | RESET | stream, code ([`ResetCode`]), end offset, offset up to which bytes are still delivered | yes |
-//! | `20` | DATAGRAM | association, bytes; only to an end that announced [`CAPABILITY_DATAGRAMS`] | |
+//! | `40` | DATAGRAM | association, bytes; only to an end that announced [`CAPABILITY_DATAGRAMS`] | |
 //!
 //! # Rules
 //!
 //! - **Hello.** The client speaks first on each carrier; it may send ACKs of lost carriers behind its HELLO and nothing else
 //!   until the agent's HELLO came. The agent answers HELLO or GOODBYE. The version spoken is the smaller of the two newest.
+//!   Magic and the two fields of versions stay as they are in every version: also a HELLO that cannot be read otherwise is
+//!   answered with the reason. What a HELLO says about credit for each stream holds as the link's first one says it.
 //!   The first carrier makes the link; the others join it by its id and prove themselves by its secret. A client that comes
 //!   back tells the incarnation it spoke with: an agent that is another one, or has given the link up, says so, and all
 //!   streams are reset.
@@ -43,12 +52,16 @@
 //! - **Acknowledgement.** Both ends number the kept frames of each carrier. An ACK, said on any carrier, tells that the peer's
 //!   link (not its program) holds them. When a carrier is lost, what was not acknowledged on it is sent again on others;
 //!   frames are idempotent, and may come twice, late, and in any order between carriers (data before its OPEN, a FIN before
-//!   its data). When the next carrier comes up, both ends first tell what came on the lost one.
+//!   its data). When the next carrier comes up, both ends first tell what came on the lost one, and that it is lost:
+//!   an end that still had it gives it up then.
 //! - **Turns.** Control frames go first; then each stream with bytes and credit sends at most 16 KiB in its turn. All carriers
 //!   draw from the same queues.
 //! - **Heartbeats.** Each end pings each carrier every two seconds; one on which nothing came for five is dead. A link
 //!   without carriers keeps its streams for its grace period.
-//! - **Goodbye.** GOODBYE ends the link, except for the code `draining`, which announces that the sender is about to leave.
+//! - **Goodbye.** On a carrier that is up GOODBYE ends the link, also with a code that is not known, but for: `draining`, which
+//!   announces that the sender is about to leave; `carrier given up`, which ends this carrier alone; and all codes from 64 on,
+//!   which are notices for later versions and change nothing. As the first frame it turns the carrier away.
+//! - **Opening.** An OPEN whose fields cannot be read is refused as `not supported`; only a wrong number breaks the protocol.
 //!
 //! Whatever else a peer does wrong is a [`ProtocolError`] and closes the link (before the first hello, only the carrier).
 
@@ -68,7 +81,7 @@ pub use code::{CallCode, GoodbyeCode, RefusalCode, ResetCode, Role};
 pub use config::LinkConfig;
 pub use error::{DecodeError, Goodbye, ProtocolError};
 pub use frame::{Frame, FrameReader, MAX_DATA, MAX_DATAGRAM};
-pub use hello::{CAPABILITY_DATAGRAMS, Hello, VERSION_MAX, VERSION_MIN};
+pub use hello::{CAPABILITY_DATAGRAMS, Hello, Secret, VERSION_MAX, VERSION_MIN};
 pub use link::{
     CarrierEnd, CarrierId, CloseReason, Event, Link, OpenFailure, PeerInfo, Read, Stats, StreamError,
     StreamId,

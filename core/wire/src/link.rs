@@ -34,7 +34,7 @@ pub use self::{
     ops::{OpenFailure, Read, StreamError},
 };
 use crate::{
-    Goodbye, Hello, LinkConfig, Refusal,
+    Goodbye, Hello, LinkConfig, Refusal, Secret,
     code::{GoodbyeCode, Role},
     hello,
 };
@@ -59,7 +59,7 @@ pub struct Link {
     config: LinkConfig,
     side: Side,
     id: [u8; 16],
-    secret: [u8; 32],
+    secret: Secret,
     incarnation: [u8; 16],
     peer: Option<Peer>,
     closed: Option<CloseReason>,
@@ -87,7 +87,7 @@ pub struct Link {
     resend: VecDeque<Resend>,
     /// Lost carriers of which the peer may still say what it got, the newest last.
     lost: VecDeque<CarrierId>,
-    /// What came on lost carriers, to be told on the next, the newest last.
+    /// Lost carriers and what came on them, to be told on the next, the newest last.
     late_acks: VecDeque<(CarrierId, u64)>,
     /// Streams with bytes and credit to send them, in turn.
     ready: VecDeque<StreamId>,
@@ -143,7 +143,7 @@ impl Link {
     /// A client's end without a carrier. `id`, `secret` and `incarnation` must be random; the first two name and prove the
     /// link, the last one names this process.
     pub fn client(config: LinkConfig, id: [u8; 16], secret: [u8; 32], incarnation: [u8; 16]) -> Self {
-        Self::new(config, Side::Client, id, secret, incarnation)
+        Self::new(config, Side::Client, id, secret.into(), incarnation)
     }
 
     /// An agent's end for a client's hello, still without a carrier: follow with [`carrier_join`](Self::carrier_join).
@@ -168,7 +168,7 @@ impl Link {
         Ok(Self::new(config, Side::Agent, hello.link, secret, incarnation))
     }
 
-    fn new(config: LinkConfig, side: Side, id: [u8; 16], secret: [u8; 32], incarnation: [u8; 16]) -> Self {
+    fn new(config: LinkConfig, side: Side, id: [u8; 16], secret: Secret, incarnation: [u8; 16]) -> Self {
         let receive = LinkReceive::new(config.link_window, config.parked);
         Self {
             config,
@@ -342,11 +342,11 @@ fn unknown_link(same_process: bool) -> Goodbye {
     }
 }
 
-/// What a stream refused here says when its kind is not known.
-fn unsupported(kind: u32) -> Refusal {
+/// What a stream refused here says when it is not understood what for.
+fn unsupported(what: &str) -> Refusal {
     Refusal::new(
         crate::code::RefusalCode::Unsupported,
-        format!("this end ({}) cannot open streams of kind {kind}", env!("CARGO_PKG_VERSION")),
+        format!("this end ({}) cannot open {what}", env!("CARGO_PKG_VERSION")),
     )
 }
 

@@ -88,10 +88,10 @@ impl Open {
         Ok(out.finish())
     }
 
-    /// Reads the fields of an OPEN frame; unknown ones are skipped.
+    /// Reads the fields of an OPEN frame; unknown ones are skipped unless they are critical.
     ///
     /// # Errors
-    /// When a field is missing, cut or out of range.
+    /// When a field is missing, cut, out of range, or unknown and critical.
     pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
         let (mut kind, mut host, mut port) = (None, None, None);
         let (mut deadline, mut from, mut to) = (Duration::ZERO, None, None);
@@ -104,7 +104,7 @@ impl Open {
                 DEADLINE_MS => deadline = Duration::from_millis(field.number("the deadline")?),
                 FROM => from = Some(field.address("the caller's address")?),
                 TO => to = Some(field.address("the address called")?),
-                _ => {}
+                _ => field.unknown()?,
             }
         }
         match kind.ok_or(DecodeError::Missing("the kind"))? {
@@ -162,6 +162,10 @@ mod tests {
         assert_eq!(Open::decode(&[]), Err(DecodeError::Missing("the kind")));
         let no_host = Writer::default().number(KIND, 1).number(PORT, 80).finish();
         assert_eq!(Open::decode(&no_host), Err(DecodeError::Missing("the host")));
+        let later = Writer::default().number(KIND, 3).number(34, 1).finish();
+        assert_eq!(Open::decode(&later), Ok(Open::Call));
+        let critical = Writer::default().number(KIND, 3).number(35, 1).finish();
+        assert_eq!(Open::decode(&critical), Err(DecodeError::Critical(35)));
         let long = Open::Dial { host: "x".repeat(256), port: 1, deadline: Duration::ZERO };
         assert!(matches!(long.encode(), Err(DecodeError::TooLong { .. })));
     }

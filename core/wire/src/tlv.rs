@@ -1,5 +1,6 @@
 //! Fields: tag, length, value. Tags and lengths are varints, numbers are varints in a value. An unknown tag is skipped;
-//! of a field said twice the last one counts, unless it is a list.
+//! of a field said twice the last one counts, unless it is a list. An unknown tag that is critical (odd, from 33 on) is an
+//! error: what it says changes the meaning of the rest.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,6 +47,9 @@ impl Writer {
     }
 }
 
+/// The first tag that can be critical; below are those of the first version.
+const CRITICAL_FROM: u64 = 33;
+
 /// One field as it came.
 pub(crate) struct Field<'a> {
     pub(crate) tag: u64,
@@ -53,6 +57,14 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// What to do with a field that this version does not know: nothing, or not to go on.
+    pub(crate) fn unknown(&self) -> Result<(), DecodeError> {
+        if self.tag >= CRITICAL_FROM && self.tag % 2 == 1 {
+            return Err(DecodeError::Critical(self.tag));
+        }
+        Ok(())
+    }
+
     pub(crate) fn array<const N: usize>(&self, what: &'static str) -> Result<[u8; N], DecodeError> {
         self.value.try_into().map_err(|_| DecodeError::Invalid(what))
     }
@@ -158,6 +170,20 @@ mod tests {
         assert_eq!(fields[0].number::<u16>("n"), Err(DecodeError::Invalid("n")));
         assert_eq!(fields[2].text(), "hi ");
         assert!(Reader::new(&bytes[..bytes.len() - 1]).any(|field| field.is_err()));
+    }
+
+    #[test]
+    fn odd_tags_from_33_on_must_be_understood() {
+        let unknown = |tag| {
+            let bytes = Writer::default().number(tag, 1).finish();
+            Reader::new(&bytes).next().unwrap().unwrap().unknown()
+        };
+        for tag in [0, 1, 31, 32, 34, 1 << 30] {
+            assert_eq!(unknown(tag), Ok(()), "{tag}");
+        }
+        for tag in [33, 35, 99, (1 << 30) + 1] {
+            assert_eq!(unknown(tag), Err(DecodeError::Critical(tag)));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn client_hello() -> Hello {
         role: Role::Client,
         incarnation: [0x11; 16],
         link: [0x22; 16],
-        secret: Some([0x33; 32]),
+        secret: Some([0x33; 32].into()),
         carrier: 2,
         resuming: Some([0x44; 16]),
         capabilities: 0,
@@ -60,7 +60,8 @@ fn frames() -> Vec<(Frame, &'static str)> {
         (Frame::Ping(7), "0200000107"),
         (Frame::Pong(70_000), "0300000480011170"),
         (Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, "soon gone")), "0400000a03736f6f6e20676f6e65"),
-        (Frame::Ack { carrier: 3, frames: 1000 }, "050000030343e8"),
+        (Frame::Ack { carrier: 3, frames: 1000, last: false }, "050000030343e8"),
+        (Frame::Ack { carrier: 3, frames: 1000, last: true }, "050000040343e801"),
         (Frame::Open { stream: 2, fields: Open::Call.encode().unwrap().into() }, "1000000402010103"),
         (Frame::Opened(2), "1100000102"),
         (
@@ -72,7 +73,7 @@ fn frames() -> Vec<(Frame, &'static str)> {
         (Frame::Credit { stream: 0, limit: 1 << 24 }, "140000050081000000"),
         (Frame::Fin { stream: 2, end: 12 }, "15000002020c"),
         (Frame::Reset { stream: 2, code: ResetCode::Reset, end: 12, deliver: 10 }, "1600000402010c0a"),
-        (Frame::Datagram { stream: 3, bytes }, "20000006036279746573"),
+        (Frame::Datagram { stream: 3, bytes }, "40000006036279746573"),
     ]
 }
 
@@ -136,7 +137,7 @@ fn answers() -> Vec<(Answer, &'static str)> {
             "0101010401020505302e312e30061011111111111111111111111111111111070244d20801010901110a04804c4b400b\
          0101",
         ),
-        (Answer::Arm, "010102"),
+        (Answer::Arm { exposed: vec![80, 443] }, "01010210024050100241bb"),
         (Answer::Disarm { open_flows: 4 }, "010103090104"),
         (
             Answer::Probe { connected: 2, failed: 1, last_error: "refused".into() },
@@ -206,7 +207,7 @@ fn codes_are_as_they_were() {
         "1 connection reset, 2 dropped, 3 link lost, 4 link closed, 5 agent restarted, 6 timed out, 7 internal error, \
          8 cancelled",
         "1 closed, 2 unknown link, 3 draining, 4 no common version, 5 wrong secret, 6 busy, 7 protocol error, \
-         8 internal error, 9 link lost, 10 agent restarted, 11 wrong role",
+         8 internal error, 9 link lost, 10 agent restarted, 11 wrong role, 12 carrier given up",
         "1 not supported, 2 malformed, 3 not allowed, 4 held by another client, 5 not armed, 6 timed out, 7 busy, \
          8 internal error, 9 no such port",
         "1 client, 2 gateway, 3 interceptor, 4 twin",

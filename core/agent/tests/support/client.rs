@@ -43,7 +43,7 @@ pub async fn ask(link: &Link, request: Request) -> Result<Answer, CallError> {
 
 pub async fn arm(link: &Link, exposed: &[u16]) {
     let request = Request::Arm { exposed: exposed.to_vec(), holder: "ann@box".to_owned() };
-    assert_eq!(ask(link, request).await.unwrap(), Answer::Arm);
+    assert_eq!(ask(link, request).await.unwrap(), Answer::Arm { exposed: exposed.to_vec() });
 }
 
 /// The next connection of a caller.

@@ -3,13 +3,15 @@ use super::*;
 fn samples() -> Vec<Frame> {
     vec![
         Frame::Ping(70_000),
-        Frame::Ack { carrier: 3, frames: 1 << 40 },
+        Frame::Ack { carrier: 3, frames: 1 << 40, last: false },
+        Frame::Ack { carrier: 3, frames: 7, last: true },
         Frame::Open { stream: 2, fields: Bytes::from_static(&[1, 1, 3]) },
         Frame::Refuse { stream: 2, refusal: Refusal::new(RefusalCode::Refused, "no") },
         Frame::Data { stream: 4, offset: 1 << 33, bytes: Bytes::from(vec![9; MAX_DATA]) },
         Frame::Fin { stream: 4, end: 12 },
         Frame::Reset { stream: 4, code: ResetCode::Reset, end: 12, deliver: 12 },
         Frame::Datagram { stream: 6, bytes: Bytes::new() },
+        Frame::Datagram { stream: 6, bytes: Bytes::from(vec![9; MAX_DATAGRAM]) },
         Frame::Goodbye(Goodbye::new(GoodbyeCode::Busy, "full")),
     ]
 }
@@ -53,6 +55,29 @@ fn unknown_kinds_are_skipped_without_being_held() {
         }
         assert_eq!(frames, [Frame::Pong(1)]);
     }
+}
+
+#[test]
+fn skipped_frames_are_counted_by_their_range_alone() {
+    let kinds = [0x00, 0x0f, 0x17, 0x20, 0x3f, 0x41, 0xff];
+    let mut bytes = BytesMut::new();
+    for kind in kinds {
+        body(&mut bytes, kind, |out| out.extend_from_slice(b"later"));
+        body(&mut bytes, kind, |_| {});
+    }
+    for size in [1, 3, 7, 1000] {
+        let (mut reader, mut skipped) = (FrameReader::default(), 0);
+        for piece in bytes.chunks(size) {
+            reader.push(Bytes::copy_from_slice(piece));
+            assert_eq!(reader.next_frame(), Ok(None));
+            skipped += reader.take_skipped();
+        }
+        assert_eq!(skipped, 6, "pieces of {size}");
+    }
+    // Not before its last byte is there.
+    let mut reader = FrameReader::default();
+    reader.push(Bytes::from_static(&[0x3f, 0, 0, 2, 1]));
+    assert_eq!((reader.next_frame(), reader.take_skipped()), (Ok(None), 0));
 }
 
 #[test]

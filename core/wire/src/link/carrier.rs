@@ -112,6 +112,8 @@ impl Carrier {
     /// The peer has said hello, and that it pings every `heartbeat`. A first ping measures the round trip.
     pub(super) fn greet(&mut self, config: &LinkConfig, heartbeat: Duration, now: Instant) {
         self.up = true;
+        // Believed within bounds: a carrier must not be taken for alive as long as the peer likes.
+        let heartbeat = heartbeat.min(config.silence.saturating_mul(2));
         self.silence = config.silence.max(heartbeat.mul_f32(2.5));
         self.last_heard = now;
         self.ping_due = true;

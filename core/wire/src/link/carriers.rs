@@ -7,7 +7,7 @@ use super::{
     carrier::{Carrier, Retained},
     unknown_link,
 };
-use crate::{FrameReader, Goodbye, Hello, code::GoodbyeCode, hello};
+use crate::{FrameReader, Goodbye, Hello, code::GoodbyeCode};
 
 /// Lost carriers of which is remembered what came, and whether the peer may say so.
 const LOST_MOST: usize = 64;
@@ -34,11 +34,13 @@ impl Link {
     pub fn carrier_join(
         &mut self,
         hello: &Hello,
-        reader: FrameReader,
+        mut reader: FrameReader,
         now: Instant,
     ) -> Result<CarrierId, Goodbye> {
+        // Before the HELLO nothing is counted.
+        reader.take_skipped();
         let version = hello.common_version()?;
-        if !hello.secret.is_some_and(|secret| hello::same_secret(&secret, &self.secret)) {
+        if hello.secret != Some(self.secret) {
             return Err(Goodbye::new(GoodbyeCode::Secret, "the secret is not that of the link"));
         }
         if hello.resuming.is_some_and(|expected| expected != self.incarnation) || self.closed.is_some() {
@@ -70,7 +72,7 @@ impl Link {
             return;
         }
         self.carriers_lost += u64::from(carrier.up);
-        if carrier.received > 0 {
+        if carrier.up {
             remember(&mut self.late_acks, (id, carrier.received));
         }
         if !carrier.retained.is_empty() {
@@ -114,7 +116,8 @@ impl Link {
                 incarnation: hello.incarnation,
                 version,
             },
-            stream_credit: hello.stream_credit,
+            // A stream may be opened before or behind a later hello: both ends must mean the same.
+            stream_credit: self.peer.as_ref().map_or(hello.stream_credit, |peer| peer.stream_credit),
             max_streams: hello.max_streams,
         });
         if first {

@@ -38,6 +38,8 @@ pub enum CarrierEnd {
     Protocol(ProtocolError),
     /// Another one took its place.
     Replaced,
+    /// The peer has lost it or given it up.
+    Abandoned,
 }
 
 /// Why a link ended.
@@ -49,11 +51,11 @@ pub enum CloseReason {
     /// The peer closed it.
     #[error("closed by the peer ({0})")]
     Peer(Goodbye),
-    /// No carrier came back within the grace period.
+    /// No carrier came back within the grace period, of either end.
     #[error("no carrier came back within the grace period")]
     Lost,
-    /// The agent is not the one that held the link: it restarted, or its grace period has passed.
-    #[error("the agent no longer knows the link ({0})")]
+    /// The agent is not the one that held the link: it restarted.
+    #[error("the agent is not the one that held the link ({0})")]
     AgentRestarted(Goodbye),
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]

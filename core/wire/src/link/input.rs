@@ -37,7 +37,10 @@ impl Link {
             reader.push(bytes);
         }
         loop {
-            let handled = match reader.next_frame() {
+            let next = reader.next_frame();
+            let skipped = reader.take_skipped();
+            self.count(id, skipped, 0, now);
+            let handled = match next {
                 Ok(Some(frame)) => self.handle_frame(id, frame, reader.pushed(), now),
                 Ok(None) => break,
                 Err(error) => Err(error),
@@ -76,6 +79,11 @@ impl Link {
 
     fn broken(&mut self, id: CarrierId, error: ProtocolError, now: Instant) {
         if self.carriers.get(&id).is_some_and(|carrier| !carrier.up) {
+            if let ProtocolError::Hello(goodbye) = &error
+                && goodbye.code == GoodbyeCode::Version
+            {
+                return self.turned_away(id, goodbye.clone(), now);
+            }
             return self.end_carrier(id, CarrierEnd::Protocol(error), now);
         }
         let goodbye = Goodbye::new(GoodbyeCode::Protocol, error.to_string());
@@ -113,10 +121,16 @@ impl Link {
                 Ok(())
             }
             Frame::Goodbye(goodbye) => {
-                self.handle_goodbye(goodbye);
+                self.handle_goodbye(id, goodbye, now);
                 Ok(())
             }
-            Frame::Ack { carrier, frames } => self.handle_ack(carrier, frames),
+            Frame::Ack { carrier, frames, last } => {
+                self.handle_ack(carrier, frames)?;
+                if last && self.carriers.contains_key(&carrier) {
+                    self.end_carrier(carrier, CarrierEnd::Abandoned, now);
+                }
+                Ok(())
+            }
             // The capability was not announced; a peer that sends some nevertheless is like one of a later version.
             Frame::Datagram { .. } => Ok(()),
             Frame::Open { .. }
@@ -126,21 +140,20 @@ impl Link {
             | Frame::Credit { .. }
             | Frame::Fin { .. }
             | Frame::Reset { .. } => {
-                self.count(id, &frame, now);
+                let bytes = if let Frame::Data { bytes, .. } = &frame { bytes.len() } else { 0 };
+                self.count(id, 1, bytes, now);
                 self.handle_stream_frame(frame, pushed)
             }
         }
     }
 
-    /// Counts a frame that is to be acknowledged.
-    fn count(&mut self, id: CarrierId, frame: &Frame, now: Instant) {
-        let Some(carrier) = self.carriers.get_mut(&id) else {
+    /// Counts frames that are to be acknowledged, and their bytes of streams.
+    fn count(&mut self, id: CarrierId, frames: u64, bytes: usize, now: Instant) {
+        let Some(carrier) = self.carriers.get_mut(&id).filter(|carrier| carrier.up && frames > 0) else {
             return;
         };
-        carrier.received += 1;
-        if let Frame::Data { bytes, .. } = frame {
-            carrier.untold_bytes += bytes.len() as u64;
-        }
+        carrier.received += frames;
+        carrier.untold_bytes += bytes as u64;
         if carrier.received - carrier.told >= ACK_FRAMES || carrier.untold_bytes >= ACK_BYTES {
             if !std::mem::replace(&mut carrier.ack_due, true) {
                 self.acks.push_back(id);
@@ -178,24 +191,25 @@ impl Link {
 
     /// The peer does not take the carrier. When it no longer knows the link, all is over.
     fn turned_away(&mut self, id: CarrierId, goodbye: Goodbye, now: Instant) {
-        let forgotten = matches!(goodbye.code, GoodbyeCode::UnknownLink | GoodbyeCode::AgentRestarted);
         self.end_carrier(id, CarrierEnd::Refused(goodbye.clone()), now);
-        if forgotten && self.peer.is_some() {
-            self.close_with(CloseReason::AgentRestarted(goodbye), None);
+        if self.peer.is_some()
+            && let Some(reason) = forgotten(&goodbye)
+        {
+            self.close_with(reason, None);
         }
     }
 
-    fn handle_goodbye(&mut self, goodbye: Goodbye) {
+    fn handle_goodbye(&mut self, id: CarrierId, goodbye: Goodbye, now: Instant) {
         if goodbye.code == GoodbyeCode::Draining {
             if !std::mem::replace(&mut self.peer_draining, true) {
                 self.events.push_back(Event::PeerDraining(goodbye.text));
             }
-            return;
+        } else if goodbye.code == GoodbyeCode::Carrier {
+            self.end_carrier(id, CarrierEnd::Abandoned, now);
+        } else if !goodbye.code.is_notice() {
+            let reason = forgotten(&goodbye).unwrap_or(CloseReason::Peer(goodbye));
+            self.close_with(reason, None);
         }
-        let restarted = matches!(goodbye.code, GoodbyeCode::UnknownLink | GoodbyeCode::AgentRestarted);
-        let reason =
-            if restarted { CloseReason::AgentRestarted(goodbye) } else { CloseReason::Peer(goodbye) };
-        self.close_with(reason, None);
     }
 
     fn handle_ack(&mut self, id: CarrierId, frames: u64) -> Result<(), ProtocolError> {
@@ -278,7 +292,6 @@ impl Link {
         if self.is_own(id) {
             return Err(ProtocolError::Rule("an OPEN with a number of the receiver's"));
         }
-        let open = Open::decode(fields).map_err(|source| ProtocolError::Decode { frame: "OPEN", source })?;
         if !self.find(id)? {
             return Ok(());
         }
@@ -287,9 +300,20 @@ impl Link {
         else {
             return Ok(());
         };
-        if let Open::Unknown(kind) = open {
-            self.refuse(id, unsupported(kind));
-        } else if self.opened_there > self.config.max_streams {
+        let open = match Open::decode(fields) {
+            Ok(Open::Unknown(kind)) => Err(format!("streams of kind {kind}")),
+            Ok(open) => Ok(open),
+            // The stream is what cannot be understood, not the peer.
+            Err(error) => Err(format!("this stream: {error}")),
+        };
+        let open = match open {
+            Ok(open) => open,
+            Err(what) => {
+                self.refuse(id, unsupported(&what));
+                return Ok(());
+            }
+        };
+        if self.opened_there > self.config.max_streams {
             let most = self.config.max_streams;
             self.refuse(id, Refusal::new(RefusalCode::Limit, format!("{most} streams are open already")));
         } else {
@@ -437,4 +461,13 @@ impl Link {
         self.streams.insert(id, Stream::new(Opening::Heard, credit, self.config.initial_window, false));
         Ok(true)
     }
+}
+
+/// What the goodbye of an agent that no longer knows the link means for it.
+fn forgotten(goodbye: &Goodbye) -> Option<CloseReason> {
+    if goodbye.code == GoodbyeCode::UnknownLink {
+        // The same process, whose grace period was over first.
+        return Some(CloseReason::Lost);
+    }
+    (goodbye.code == GoodbyeCode::AgentRestarted).then(|| CloseReason::AgentRestarted(goodbye.clone()))
 }

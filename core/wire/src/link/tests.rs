@@ -18,6 +18,8 @@ struct Pair {
     client: Link,
     agent: Option<Link>,
     config: LinkConfig,
+    /// The name of the agent's process.
+    incarnation: [u8; 16],
     now: Instant,
     wires: BTreeMap<CarrierId, Wire>,
     events: [Vec<Event>; 2],
@@ -53,6 +55,7 @@ impl Pair {
             client: Link::client(client, [1; 16], [2; 32], [3; 16]),
             agent: None,
             config: agent,
+            incarnation: [9; 16],
             now: Instant::now(),
             wires: BTreeMap::new(),
             events: Default::default(),
@@ -155,7 +158,7 @@ impl Pair {
         let now = self.now;
         let joined = match &mut self.agent {
             Some(agent) => agent.carrier_join(&hello, reader, now),
-            None => Link::agent(self.config.clone(), &hello, [9; 16]).and_then(|mut agent| {
+            None => Link::agent(self.config.clone(), &hello, self.incarnation).and_then(|mut agent| {
                 let joined = agent.carrier_join(&hello, reader, now);
                 self.agent = Some(agent);
                 joined

@@ -38,7 +38,7 @@ impl Link {
             Frame::Hello(Box::new(hello)).encode(out);
             // So that the peer knows before it sends anything again.
             for (carrier, frames) in &self.late_acks {
-                Frame::Ack { carrier: *carrier, frames: *frames }.encode(out);
+                Frame::Ack { carrier: *carrier, frames: *frames, last: true }.encode(out);
             }
         }
         if let Some(goodbye) = carrier.farewell.take() {
@@ -102,7 +102,7 @@ impl Link {
 
     fn transmit_acks(&mut self, out: &mut BytesMut, limit: usize) {
         for (carrier, frames) in self.late_acks.drain(..) {
-            Frame::Ack { carrier, frames }.encode(out);
+            Frame::Ack { carrier, frames, last: true }.encode(out);
         }
         while limit - out.len() >= 32
             && let Some(id) = self.acks.pop_front()
@@ -112,7 +112,7 @@ impl Link {
                 carrier.untold_bytes = 0;
                 carrier.ack_at = None;
                 carrier.ack_due = false;
-                Frame::Ack { carrier: id, frames: carrier.received }.encode(out);
+                Frame::Ack { carrier: id, frames: carrier.received, last: false }.encode(out);
             }
         }
     }

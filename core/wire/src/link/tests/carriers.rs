@@ -230,6 +230,76 @@ fn a_silent_carrier_is_dead_within_five_seconds() {
 }
 
 #[test]
+fn frames_of_a_later_version_are_counted_with_the_others() {
+    let mut pair = Pair::connected(1);
+    let id = pair.open(CLIENT);
+    pair.pass(Duration::from_millis(100));
+    // As a later client would: it keeps the frame until it is acknowledged.
+    let before = pair.agent().carriers[&1].received;
+    let now = pair.now;
+    pair.agent().handle_input(
+        1,
+        Bytes::from_static(&[0x3f, 0, 0, 1, 9, 0x40, 0, 0, 2, 2, 9, 0x0f, 0, 0, 0]),
+        now,
+    );
+    assert_eq!(pair.agent().carriers[&1].received, before + 1);
+    pair.client.carriers.get_mut(&1).unwrap().retained.push_back(Retained::Credit(id));
+    pair.pass(Duration::from_millis(100));
+    assert!(pair.client.is_flushed());
+}
+
+#[test]
+fn one_end_tells_the_other_which_carriers_it_has_lost() {
+    let mut pair = Pair::connected(2);
+    let id = pair.open(CLIENT);
+    pair.write(AGENT, id, &[7; 100_000]);
+    let now = pair.now;
+    // Some of it is under way to a client that has lost the carrier already, and takes no byte from there.
+    assert!(pair.agent().poll_transmit(1, now, &mut BytesMut::new(), 32 << 10));
+    pair.client.carrier_down(1, now);
+    pair.run();
+    // At once, not after five seconds of silence.
+    assert_eq!(pair.count(AGENT, |event| *event == Event::CarrierEnded(1, CarrierEnd::Abandoned)), 1);
+    assert_eq!((pair.client.live_carriers(), pair.agent().live_carriers()), (1, 1));
+    assert_eq!(pair.read(CLIENT, id), [7; 100_000]);
+}
+
+#[test]
+fn the_first_hello_tells_the_credit_of_streams() {
+    let mut pair = Pair::connected(1);
+    let before = pair.open(AGENT);
+    let later = Hello { stream_credit: 1 << 20, carrier: 7, ..pair.client.hello(7) };
+    let now = pair.now;
+    pair.agent().carrier_join(&later, FrameReader::default(), now).unwrap();
+    pair.agent().carrier_down(7, now);
+    let behind = pair.open(AGENT);
+    for id in [before, behind] {
+        pair.write(AGENT, id, &[7; 200_000]);
+        pair.run();
+        assert_eq!(pair.client.close_reason(), None);
+        assert_eq!(pair.read(CLIENT, id).len(), 128 << 10);
+        pair.run();
+    }
+}
+
+#[test]
+fn a_heartbeat_of_weeks_is_not_believed() {
+    let mut pair = Pair::new();
+    let hello = Hello { heartbeat: Duration::from_millis(u32::MAX.into()), ..pair.client.hello(1) };
+    let now = pair.now;
+    let mut agent = Link::agent(config(Role::Gateway), &hello, [9; 16]).unwrap();
+    agent.carrier_join(&hello, FrameReader::default(), now).unwrap();
+    agent.handle_timeout(now + Duration::from_secs(24));
+    assert_eq!(agent.live_carriers(), 1);
+    agent.handle_timeout(now + Duration::from_secs(25));
+    assert_eq!(agent.live_carriers(), 0);
+    // And none is promised.
+    pair.client =
+        Link::client(config(Role::Client).heartbeat(Duration::from_secs(1 << 30)), [1; 16], [2; 32], [3; 16]);
+    assert_eq!(pair.client.hello(1).heartbeat, Duration::from_secs(60));
+}
+
+#[test]
 fn a_slow_peer_heartbeat_is_waited_for() {
     let slow = config(Role::Client).heartbeat(Duration::from_secs(10)).silence(Duration::from_secs(15));
     let mut pair = Pair::with(slow, config(Role::Gateway).heartbeat(Duration::from_secs(10)));

@@ -87,7 +87,7 @@ fn a_restarted_agent_is_no_resume() {
     let id = pair.open(CLIENT);
     pair.cut(1);
     // Another process, which answers for any link.
-    pair.agent = None;
+    (pair.agent, pair.incarnation) = (None, [10; 16]);
     pair.connect();
     pair.run();
     let reason = pair.client.close_reason().cloned();
@@ -106,11 +106,8 @@ fn an_agent_that_gave_the_link_up_says_so() {
     pair.connect();
     pair.run();
     let reason = pair.client.close_reason().cloned();
-    assert!(
-        matches!(&reason, Some(CloseReason::AgentRestarted(goodbye)) if goodbye.code == GoodbyeCode::UnknownLink),
-        "{reason:?}"
-    );
-    cut_with(&mut pair, CLIENT, id, ResetCode::AgentRestarted);
+    assert_eq!(reason, Some(CloseReason::Lost));
+    cut_with(&mut pair, CLIENT, id, ResetCode::LinkLost);
 }
 
 #[test]
@@ -118,7 +115,7 @@ fn a_stranger_cannot_join() {
     let mut pair = Pair::connected(1);
     let now = pair.now;
     for (hello, code) in [
-        (Hello { secret: Some([8; 32]), ..pair.client.hello(7) }, GoodbyeCode::Secret),
+        (Hello { secret: Some([8; 32].into()), ..pair.client.hello(7) }, GoodbyeCode::Secret),
         (Hello { secret: None, ..pair.client.hello(7) }, GoodbyeCode::Secret),
         (Hello { carrier: 1, ..pair.client.hello(7) }, GoodbyeCode::Protocol),
         (Hello { carrier: 0, ..pair.client.hello(7) }, GoodbyeCode::Protocol),
@@ -148,7 +145,7 @@ fn a_client_of_a_later_version_is_spoken_to_in_ours() {
     // What only the later one knows is skipped.
     let mut out = BytesMut::new();
     out.extend_from_slice(&[0x7e, 0, 0, 2, 1, 2]);
-    Frame::Open { stream: 2, fields: vec![1, 1, 3, 63, 1, 0].into() }.encode(&mut out);
+    Frame::Open { stream: 2, fields: vec![1, 1, 3, 62, 1, 0].into() }.encode(&mut out);
     agent.handle_input(1, out.freeze(), now);
     assert_eq!(agent.poll_event(), Some(Event::CarrierUp(1)));
     assert_eq!(agent.poll_event(), Some(Event::Incoming(2, Open::Call)));
@@ -170,6 +167,88 @@ fn a_notice_of_leaving_changes_nothing_yet() {
     assert_eq!(pair.read(AGENT, id), b"on");
 }
 
+/// Hands frames to the agent as if the client had sent them.
+fn say(pair: &mut Pair, carrier: CarrierId, frames: &[Frame]) {
+    let mut out = BytesMut::new();
+    for frame in frames {
+        frame.encode(&mut out);
+    }
+    let now = pair.now;
+    pair.agent().handle_input(carrier, out.freeze(), now);
+}
+
+#[test]
+fn a_goodbye_may_be_of_one_carrier_or_a_notice() {
+    let mut pair = Pair::connected(2);
+    let id = pair.open(CLIENT);
+    let notice = Goodbye::new(GoodbyeCode::Other(64), "of a later version");
+    say(
+        &mut pair,
+        2,
+        &[Frame::Goodbye(notice), Frame::Goodbye(Goodbye::new(GoodbyeCode::Carrier, "this one"))],
+    );
+    pair.run();
+    assert_eq!(pair.count(AGENT, |event| *event == Event::CarrierEnded(2, CarrierEnd::Abandoned)), 1);
+    assert_eq!(pair.agent().close_reason(), None);
+    assert_eq!(pair.agent().live_carriers(), 1);
+    pair.write(CLIENT, id, b"on");
+    pair.pass(Duration::from_secs(6));
+    assert_eq!(pair.read(AGENT, id), b"on");
+    // One that is no notice and not known ends the link.
+    let other = Goodbye::new(GoodbyeCode::Other(63), "");
+    say(&mut pair, 1, &[Frame::Goodbye(other.clone())]);
+    assert_eq!(pair.agent().close_reason(), Some(&CloseReason::Peer(other)));
+}
+
+#[test]
+fn an_open_that_cannot_be_read_is_refused_and_the_link_lives() {
+    let mut pair = Pair::connected(1);
+    let whole = pair.open(CLIENT);
+    // A critical field, a cut one, none at all, and a port out of range.
+    let bad: [&'static [u8]; 4] =
+        [&[1, 1, 3, 33, 1, 0], &[1, 9], &[], &[1, 1, 1, 2, 1, b'x', 3, 4, 0x80, 1, 0, 0]];
+    for fields in bad {
+        let id = pair.client.open(&Open::Call).unwrap();
+        let Some(Retained::Open { fields: said, .. }) = pair.client.urgent.back_mut() else {
+            panic!("no OPEN")
+        };
+        *said = Bytes::from_static(fields);
+        pair.run();
+        let answer = pair.client.opened(id);
+        assert!(
+            matches!(&answer, Some(Err(StreamError::Refused(refusal))) if refusal.code == RefusalCode::Unsupported),
+            "{answer:?}"
+        );
+        pair.client.release(id);
+    }
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.agent().close_reason(), None);
+    assert_eq!(pair.agent().stats().streams, 1);
+    pair.write(CLIENT, whole, b"on");
+    pair.run();
+    assert_eq!(pair.read(AGENT, whole), b"on");
+}
+
+#[test]
+fn an_agent_of_another_version_is_named_though_its_hello_cannot_be_read() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    let id = pair.client.carrier_up(now).unwrap();
+    let mut bytes = BytesMut::new();
+    bytes.extend_from_slice(&[1, 0, 0, 19]);
+    bytes.extend_from_slice(b"kubetether\x01\x01\x09\x02\x01\x09\x05\x01x");
+    pair.client.handle_input(id, bytes.freeze(), now);
+    pair.collect();
+    let version = |event: &Event| matches!(event, Event::CarrierEnded(_, CarrierEnd::Refused(goodbye)) if goodbye.code == GoodbyeCode::Version);
+    assert_eq!(pair.count(CLIENT, version), 1, "{:?}", pair.events[CLIENT]);
+}
+
+#[test]
+fn the_secret_is_not_printed() {
+    let pair = Pair::new();
+    assert!(!format!("{:?}", pair.client).contains("2, 2, 2"));
+}
+
 #[test]
 fn a_peer_that_breaks_a_rule_ends_the_link() {
     let reset = Frame::Reset { stream: 2, code: ResetCode::Reset, end: 3, deliver: 0 };
@@ -177,7 +256,7 @@ fn a_peer_that_breaks_a_rule_ends_the_link() {
         ("a number of the receiver's", vec![Frame::Open { stream: 1, fields: vec![1, 1, 3].into() }]),
         ("never opened", vec![Frame::Opened(1)]),
         ("OPENED for a stream of the sender's", vec![Frame::Opened(2)]),
-        ("not sent", vec![Frame::Ack { carrier: 1, frames: 99 }]),
+        ("not sent", vec![Frame::Ack { carrier: 1, frames: 99, last: false }]),
         ("second HELLO", vec![Frame::Hello(Box::new(Pair::new().client.hello(1)))]),
         ("credit for", vec![Frame::Data { stream: 2, offset: 131_072, bytes: vec![0].into() }]),
         ("two ends", vec![Frame::Fin { stream: 2, end: 5 }, reset]),
