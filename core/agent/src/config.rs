@@ -8,7 +8,7 @@
 //! | `KUBETETHER_CONTROL` | both | where clients come: address:port | `127.0.0.1:47100` |
 //! | `KUBETETHER_HEALTH` | both | where readiness is asked: address:port | first pod address, port 47101 |
 //! | `KUBETETHER_IDLE` | gateway | ends after this long without a client | `30s` |
-//! | `KUBETETHER_DRAIN` | both | at most this long after SIGTERM for open connections to end | `25s` |
+//! | `KUBETETHER_DRAIN` | both | at most this long after SIGTERM for open connections to end | `20s` |
 //! | `KUBETETHER_LINGER` | interceptor | at least this long after SIGTERM new connections are still passed through | `3s` |
 //! | `KUBETETHER_HEARTBEAT` | both | how often each carrier is pinged | `2s` |
 //! | `KUBETETHER_SILENCE` | both | a carrier without a byte for this long is dead | `5s` |
@@ -139,7 +139,7 @@ impl Config {
                 .parsed("KUBETETHER_CONTROL", "address:port")?
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 47100))),
             health,
-            drain: env.duration("KUBETETHER_DRAIN", Duration::from_secs(25))?,
+            drain: env.duration("KUBETETHER_DRAIN", Duration::from_secs(20))?,
             heartbeat: env.duration("KUBETETHER_HEARTBEAT", Duration::from_secs(2))?,
             silence: env.duration("KUBETETHER_SILENCE", Duration::from_secs(5))?,
             grace: env.duration("KUBETETHER_GRACE", Duration::from_secs(60))?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubetether_link::{Acceptor, Attached, Incoming, Link};
+use kubetether_link::{Acceptor, Attached, Incoming, IoRead, Link};
 use kubetether_wire::{Answer, CallCode, DecodeError, GoodbyeCode, Open, Refusal, RefusalCode, Request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -84,7 +84,7 @@ async fn greet(acceptor: &Acceptor, socket: TcpStream) -> Option<Link> {
     // Only a hint; without it small frames are slower.
     let _ = socket.set_nodelay(true);
     let (read, write) = socket.into_split();
-    match acceptor.carrier(read, write, Instant::now() + HELLO).await {
+    match acceptor.carrier(IoRead::new(read), write, Instant::now() + HELLO).await {
         Ok(Attached::New(link)) => Some(link),
         Ok(Attached::Joined) => None,
         Err(error) => {
@@ -103,17 +103,21 @@ async fn serve_link<J: Serve>(shared: &Shared, job: &Arc<J>, link: Link) {
     let calls = Arc::new(Semaphore::new(CALLS));
     let mut phase = shared.drain.watch();
     let mut streams = JoinSet::new();
+    let mut known = Phase::Serving;
     loop {
         let now = *phase.borrow_and_update();
-        match now {
-            Phase::Serving => {}
-            Phase::Draining => link.drain("the agent was asked to end"),
-            Phase::Ending => {
-                if timeout(FLUSH, link.flushed()).await.is_err() {
-                    tracing::warn!("a client did not take its last bytes in time");
+        // Acted on once: each stream and call comes by here, too.
+        if std::mem::replace(&mut known, now) != now {
+            match now {
+                Phase::Serving => {}
+                Phase::Draining => link.drain("the agent was asked to end"),
+                Phase::Ending => {
+                    if timeout(FLUSH, link.flushed()).await.is_err() {
+                        tracing::warn!("a client did not take its last bytes in time");
+                    }
+                    // Not `Draining`: that is only a notice to a link that is up.
+                    link.close(GoodbyeCode::Closed, "the agent ends");
                 }
-                // Not `Draining`: that is only a notice to a link that is up.
-                link.close(GoodbyeCode::Closed, "the agent ends");
             }
         }
         tokio::select! {

@@ -69,6 +69,11 @@ impl Drain {
         self.asked.changed.notify_waiters();
     }
 
+    /// What a client said holds no more: another one needs this agent.
+    pub(crate) fn unask(&self) {
+        self.asked.flag.store(false, Ordering::Relaxed);
+    }
+
     fn is_asked(&self) -> bool {
         self.asked.flag.load(Ordering::Relaxed)
     }
@@ -235,6 +240,15 @@ mod tests {
         drop(open);
         finish(&flows, begin + Duration::from_secs(60)).await;
         assert_eq!(begin.elapsed(), Duration::from_secs(25));
+    }
+
+    #[test]
+    fn asking_can_be_taken_back() {
+        let drain = Drain::new();
+        drain.ask();
+        assert!(drain.is_asked());
+        drain.unask();
+        assert!(!drain.is_asked());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::control::Serve;
 use crate::dial;
+use crate::drain::Phase;
 use crate::serve::Shared;
 
 /// How long a dial may take when the client leaves it open.
@@ -30,6 +31,11 @@ impl Gateway {
 
 impl Serve for Gateway {
     async fn dial(self: Arc<Self>, mut incoming: Incoming, host: String, port: u16, deadline: Duration) {
+        if self.shared.drain.phase() > Phase::Serving {
+            let text = "the gateway is about to end: another takes its place";
+            incoming.refuse(Refusal::new(RefusalCode::Draining, text));
+            return;
+        }
         let Some(room) = self.shared.flows.try_room() else {
             let text = "the gateway has as many connections open as it may: close some first";
             incoming.refuse(Refusal::new(RefusalCode::Limit, text));

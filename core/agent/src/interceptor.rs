@@ -122,6 +122,8 @@ impl Interceptor {
         }
         match self.routes.arm(link, exposed, holder) {
             Ok(()) => {
+                // Whoever wanted it gone before has gone.
+                self.shared.drain.unask();
                 tracing::info!(ports = exposed.len(), "armed");
                 Answer::Arm { exposed: exposed.to_vec() }
             }
@@ -177,6 +179,9 @@ impl Serve for Interceptor {
                 Err(answer) => answer,
             },
             Request::Drain => {
+                if let Some(holder) = self.routes.held_by_other(&link) {
+                    return Answer::failed(CallCode::Held, format!("held by {holder}"));
+                }
                 self.shared.drain.ask();
                 Answer::Drain { accepted: true, other_clients: self.shared.clients().saturating_sub(1) }
             }

@@ -69,7 +69,7 @@ const INTERCEPTOR_LINKS: usize = 32;
 /// Bytes a link may hold for streams whose readers stopped, beyond its window: the pod's memory limit is low.
 const PARKED: u64 = 4 << 20;
 /// How long links may take at the end to send what is left and say goodbye.
-const GOODBYE: Duration = Duration::from_secs(7);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(7);
 /// Connections that wait to be accepted; the kernel cuts it to its own limit.
 const BACKLOG: u32 = 4096;
 
@@ -126,7 +126,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
                 links,
                 draining,
             );
-            first(end, &mut parts).await
+            let ended = first(end, &mut parts).await;
+            // Also one that was idle: a client that comes now must find another, not one that ends under it.
+            shared.acceptor.drain();
+            ended
         }
         Job::Interceptor { addresses, ports, linger } => {
             let job = Arc::new(Interceptor::new(Arc::clone(&shared), ports.clone()));

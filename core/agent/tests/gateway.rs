@@ -177,6 +177,7 @@ async fn sigterm_waits_for_open_connections() {
     agent.signal("TERM");
     let mut draining = link.peer_draining();
     timeout(PATIENCE, draining.wait_for(|draining| *draining)).await.unwrap().unwrap();
+    assert_eq!(refused(&link, &there.ip().to_string(), there.port()).await.0, RefusalCode::Draining);
     open.write_all(b"late").await.unwrap();
     open.shutdown().await.unwrap();
     let mut answer = String::new();

@@ -53,10 +53,12 @@ async fn a_refusal_of_the_client_is_a_reset() {
     let mut caller = TcpStream::connect(scene.exposed()).await.unwrap();
     client::next(&link).await.refuse(Refusal::new(RefusalCode::Refused, "nobody listens"));
     assert!(is_reset(&server::next(&mut caller).await));
-    // A client that is leaving is no reason to refuse anyone.
-    let asking = tokio::spawn(ask(scene.exposed(), "x"));
-    client::next(&link).await.refuse(Refusal::new(RefusalCode::Draining, ""));
-    assert_eq!(asking.await.unwrap().unwrap(), "original 80:x");
+    // A client that is leaving, is full or does not want is no reason to refuse anyone.
+    for code in [RefusalCode::Draining, RefusalCode::Limit, RefusalCode::NotAllowed, RefusalCode::Internal] {
+        let asking = tokio::spawn(ask(scene.exposed(), "x"));
+        client::next(&link).await.refuse(Refusal::new(code, ""));
+        assert_eq!(asking.await.unwrap().unwrap(), "original 80:x", "{code}");
+    }
 }
 
 #[tokio::test]
@@ -111,6 +113,10 @@ async fn the_second_client_is_told_who_holds_it() {
         panic!("not refused")
     };
     assert_eq!(failure.code, CallCode::NotArmed);
+    let Err(CallError::Failed(failure)) = client::ask(&other, Request::Drain).await else {
+        panic!("not refused")
+    };
+    assert_eq!(failure.code, CallCode::Held);
     client::ask(&link, Request::Disarm).await.unwrap();
     assert_eq!(client::ask(&other, request).await.unwrap(), Answer::Arm { exposed: vec![81] });
 }
@@ -179,7 +185,10 @@ async fn proofs_tell_where_connections_arrive_and_disturb_nobody() {
     // Callers that come while proofs run are served as ever.
     client::answer_all(&link, "client");
     drop(incoming);
-    assert!(server::next(&mut caller).await.is_err());
+    // Nobody took it at the client: the original did.
+    caller.write_all(b"y").await.unwrap();
+    caller.shutdown().await.unwrap();
+    assert_eq!(server::next(&mut caller).await.unwrap(), "original 80:y");
     let asking = async {
         for _ in 0..50 {
             assert_eq!(ask(scene.exposed(), "x").await.unwrap(), "client:x");

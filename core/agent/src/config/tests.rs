@@ -26,7 +26,9 @@ fn defaults_serve_the_common_case() {
     let config = read(&[]).unwrap();
     assert_eq!(config.control, "127.0.0.1:47100".parse().unwrap());
     assert_eq!(config.health, "10.0.0.7:47101".parse().unwrap());
-    assert_eq!(config.drain, Duration::from_secs(25));
+    assert_eq!(config.drain, Duration::from_secs(20));
+    // With the goodbye it must fit the 30 s that a pod has by default.
+    assert!(config.drain + crate::serve::GOODBYE < Duration::from_secs(30));
     assert_eq!((config.heartbeat, config.silence), (Duration::from_secs(2), Duration::from_secs(5)));
     assert_eq!(config.grace, Duration::from_secs(60));
     let Job::Interceptor { addresses, linger, .. } = config.job else { panic!("not an interceptor") };

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use kubetether_link::{Link, OpenError, Stream, StreamReset, relay};
-use kubetether_wire::{Open, Refusal, RefusalCode, ResetCode};
+use kubetether_wire::{Open, RefusalCode, ResetCode};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use super::route::Armed;
 pub(super) enum Inbound {
     /// It has ended.
     Ended,
-    /// The client was lost, or is leaving, and no byte has passed: the original can take it.
+    /// The client was lost, is leaving or cannot take it, and no byte has passed: the original can.
     Lost(TcpStream),
 }
 
@@ -46,9 +46,8 @@ pub(super) async fn serve(client: &Armed, port: u16, socket: TcpStream) -> Inbou
                 return Inbound::Ended;
             }
             Err(_) => {
-                tracing::warn!(port, "the client did not answer for a connection");
-                refuse(&socket);
-                return Inbound::Ended;
+                tracing::warn!(port, "the client did not answer for a connection: it goes to the originals");
+                return Inbound::Lost(socket);
             }
         },
         () = client.lost() => return Inbound::Lost(socket),
@@ -65,14 +64,30 @@ enum Opened {
 async fn open(link: &Link, open: Open) -> Opened {
     match link.open(open).await {
         Ok(stream) => Opened::Accepted(stream),
-        Err(OpenError::Refused(Refusal { code: RefusalCode::Draining, .. })) | Err(OpenError::Closed(_)) => {
-            Opened::PassOn
-        }
-        Err(OpenError::Reset(code)) if is_of_the_link(code) => Opened::PassOn,
-        Err(error) => {
-            tracing::debug!(%error, "the client refused a connection");
+        Err(error) if is_of_the_endpoint(&error) => {
+            tracing::debug!(%error, "the client's endpoint refused a connection");
             Opened::Refused
         }
+        Err(error) => {
+            tracing::debug!(%error, "the client cannot take a connection: it goes to the originals");
+            Opened::PassOn
+        }
+    }
+}
+
+/// Whether it is the answer of what the client leads connections to; a caller gets it as it would there. Everything else is
+/// about the client or the way to it, and no reason to answer a caller worse than the originals do.
+fn is_of_the_endpoint(error: &OpenError) -> bool {
+    match error {
+        OpenError::Refused(refusal) => matches!(
+            refusal.code,
+            RefusalCode::Refused
+                | RefusalCode::Unreachable
+                | RefusalCode::TimedOut
+                | RefusalCode::NameNotFound
+        ),
+        OpenError::Reset(code) => is_of_the_connection(*code),
+        OpenError::Closed(_) | OpenError::TooMany(_) | OpenError::Invalid(_) => false,
     }
 }
 
@@ -84,11 +99,11 @@ async fn joined(client: &Armed, mut stream: Stream, mut socket: TcpStream) -> In
         () = client.lost() => return Inbound::Lost(socket),
         result = first_bytes(&mut stream) => match result {
             Ok(bytes) => first = Some(bytes),
-            Err(error) if StreamReset::of(&error).is_some_and(is_of_the_link) => return Inbound::Lost(socket),
-            Err(_) => {
+            Err(error) if StreamReset::of(&error).is_some_and(is_of_the_connection) => {
                 refuse(&socket);
                 return Inbound::Ended;
             }
+            Err(_) => return Inbound::Lost(socket),
         },
         // Its end and a reset too: the relay finds them. (`readable` also returns for nothing at times.)
         _ = socket.peek(&mut byte) => {}
@@ -106,8 +121,9 @@ async fn joined(client: &Armed, mut stream: Stream, mut socket: TcpStream) -> In
     Inbound::Ended
 }
 
-fn is_of_the_link(code: ResetCode) -> bool {
-    matches!(code, ResetCode::LinkLost | ResetCode::LinkClosed | ResetCode::AgentRestarted)
+/// Whether the connection behind the stream was cut, not the client or its link.
+fn is_of_the_connection(code: ResetCode) -> bool {
+    matches!(code, ResetCode::Reset | ResetCode::TimedOut)
 }
 
 /// The first bytes of a stream; empty at its end. Holds no memory while it waits: many connections wait here.
@@ -120,4 +136,28 @@ async fn first_bytes(stream: &mut Stream) -> io::Result<Vec<u8>> {
         Poll::Ready(Ok(buffer.filled().to_vec()))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use kubetether_wire::{CloseReason, Refusal};
+
+    use super::*;
+
+    #[test]
+    fn only_the_answer_of_the_endpoint_is_passed_to_the_caller() {
+        use RefusalCode::{NameNotFound, Refused, TimedOut, Unreachable};
+        let of_the_endpoint = [Refused, Unreachable, TimedOut, NameNotFound];
+        for code in RefusalCode::KNOWN.iter().copied().chain([RefusalCode::Other(99)]) {
+            let error = OpenError::Refused(Refusal::new(code, ""));
+            assert_eq!(is_of_the_endpoint(&error), of_the_endpoint.contains(&code), "{code}");
+        }
+        for code in ResetCode::KNOWN.iter().copied().chain([ResetCode::Other(99)]) {
+            let expected = matches!(code, ResetCode::Reset | ResetCode::TimedOut);
+            assert_eq!(is_of_the_endpoint(&OpenError::Reset(code)), expected, "{code}");
+        }
+        for error in [OpenError::TooMany(1), OpenError::Closed(CloseReason::Lost)] {
+            assert!(!is_of_the_endpoint(&error), "{error}");
+        }
+    }
 }

@@ -57,6 +57,13 @@ impl Routes {
         Some(flows)
     }
 
+    /// Whether another live link than this one has armed, and which.
+    pub(super) fn held_by_other(&self, link: &Link) -> Option<String> {
+        let armed = self.lock();
+        let other = |armed: &&Armed| !armed.link.is_same(link) && armed.link.close_reason().is_none();
+        armed.as_deref().filter(other).map(|armed| armed.holder.clone())
+    }
+
     pub(super) fn is_armed(&self) -> bool {
         self.lock().is_some()
     }
