@@ -1,5 +1,6 @@
 //! The health port: plain HTTP, 200 when a connection can be placed, else 503, and nothing else.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 /// Who asks is the kubelet, once a second.
 const AT_ONCE: usize = 16;
 const REQUEST_MAX: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The kubelet waits a second; whoever is silent longer than this does not ask.
+const PATIENCE: Duration = Duration::from_millis(500);
 const READY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const NOT_READY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -32,12 +34,20 @@ impl Ready {
 /// Answers until dropped.
 pub(crate) async fn serve(listener: TcpListener, ready: Ready) {
     let mut asking = JoinSet::new();
+    // In the order they came, the ended ones among them until they are the oldest.
+    let mut order: VecDeque<AbortHandle> = VecDeque::with_capacity(AT_ONCE);
     loop {
         tokio::select! {
-            accepted = listener.accept(), if asking.len() < AT_ONCE => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
                     let ready = ready.clone();
-                    asking.spawn(async move { timeout(PATIENCE, answer(socket, &ready)).await });
+                    // Whoever is silent must not keep the kubelet out: the oldest makes place.
+                    if order.len() >= AT_ONCE
+                        && let Some(oldest) = order.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    order.push_back(asking.spawn(async move { timeout(PATIENCE, answer(socket, &ready)).await }));
                 }
                 // Out of descriptors, most likely; asked again in a second anyway.
                 Err(_) => sleep(Duration::from_millis(100)).await,
@@ -92,6 +102,21 @@ mod tests {
         let mut rest = Vec::new();
         let _ = socket.read_to_end(&mut rest).await;
         assert!(rest.is_empty());
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn silent_ones_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Ready::default()));
+        let mut silent = Vec::new();
+        for _ in 0..AT_ONCE {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        // Less than the silent ones are waited for.
+        let asked = timeout(PATIENCE / 2, ask(address, b"GET / HTTP/1.1\r\n\r\n")).await;
+        assert_eq!(asked.unwrap().as_bytes(), NOT_READY);
         server.abort();
     }
 }

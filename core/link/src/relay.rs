@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kubetether_wire::ResetCode;
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::{TcpStream, UnixStream},
     time::timeout,
 };
@@ -57,7 +58,8 @@ pub enum Socket {
 const CHUNK: usize = 64 << 10;
 /// Slices of one vectored write.
 const SLICES: usize = 16;
-/// How long a socket that no longer takes bytes may still give some.
+/// How long a socket that no longer takes bytes may still give some, and how long the last bytes of a cut stream may take to
+/// be with the socket.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 impl From<TcpStream> for Socket {
@@ -73,7 +75,7 @@ impl From<UnixStream> for Socket {
 }
 
 /// Joins a stream and a socket until both directions have ended: half-close both ways, a reset as a reset. What came before
-/// a reset is still delivered.
+/// a reset is still delivered, as far as the socket takes it within a second.
 ///
 /// When the future is dropped, both are cut.
 pub fn relay(stream: Stream, socket: impl Into<Socket>) -> impl Future<Output = Flow> + Send {
@@ -115,12 +117,17 @@ async fn run(stream: Stream, socket: Socket, end: impl Future<Output = ()>) -> F
                     up.map(|_| ())
                 }
                 down = &mut down, if !down_done => { down_done = true; down }
+                // Who has ended its direction can still be reset, which no read tells any more.
+                () = socket.failed(), if up_done && !down_done => Err(Failed::Socket),
             };
             match outcome {
                 Ok(()) if up_done && down_done => break Ok(Finished::BySocket),
                 Ok(()) => {}
                 // The stream was cut, but what came before is still read from it.
-                Err(failed @ Failed::Stream(_)) if !down_done => break down.await.and(Err(failed)),
+                // A socket that takes nothing does not hold it up for longer than this.
+                Err(failed @ Failed::Stream(_)) if !down_done => {
+                    break timeout(LAST_BYTES, down).await.unwrap_or(Ok(())).and(Err(failed));
+                }
                 // The socket takes no more, but what it holds is still sent.
                 Err(Failed::Socket) if !up_done => {
                     break match timeout(LAST_BYTES, up).await {
@@ -265,6 +272,17 @@ impl Socket {
             // Fails on a connection that is gone already: nobody is left to be told then.
             let _ = SockRef::from(socket).set_linger(reset.then_some(Duration::ZERO));
         }
+    }
+
+    /// Waits until the connection has failed, which a socket that is read to its end tells nowhere else.
+    async fn failed(&self) {
+        let ready = match self {
+            Self::Tcp(socket) => socket.ready(Interest::ERROR).await,
+            // Knows no reset; that its peer has gone shows in the next write.
+            Self::Unix(_) => std::future::pending().await,
+        };
+        // An error means that the runtime ends, and this with it.
+        let _ = ready;
     }
 
     /// Sends FIN.

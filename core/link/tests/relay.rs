@@ -116,6 +116,37 @@ async fn a_reset_is_seen_though_the_other_direction_is_finished() {
 }
 
 #[tokio::test]
+async fn a_reset_behind_the_end_of_the_same_socket_is_seen() {
+    let mut path = Path::new(1).await;
+    path.near.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut path.far).await, b"");
+    reset(std::mem::replace(&mut path.near, tcp_pair().await.0));
+    // Nobody writes: only the reset itself can tell.
+    let error = must("the reset", path.far.read_u8()).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof), "{error}");
+    let (_ends, [near, far]) = path.flows().await;
+    assert_eq!((near.end, far.end), (End::SocketReset, End::StreamReset(ResetCode::Reset)));
+}
+
+#[tokio::test]
+async fn a_cut_does_not_wait_for_a_socket_that_takes_nothing() {
+    let ends = Ends::new(1).await;
+    let (near_stream, far_stream) = ends.stream().await;
+    // Its peer never reads.
+    let (_near, near_relay) = tcp_pair().await;
+    let flow = tokio::spawn(relay(near_stream, near_relay));
+    let (_recv, mut send) = far_stream.into_split();
+    // Until there is no room anywhere on the way.
+    while tokio::time::timeout(std::time::Duration::from_millis(300), send.send(vec![7; 1 << 20].into()))
+        .await
+        .is_ok()
+    {}
+    send.reset(ResetCode::TimedOut);
+    let flow = must("the flow", flow).await.unwrap();
+    assert_eq!(flow.end, End::StreamReset(ResetCode::TimedOut));
+}
+
+#[tokio::test]
 async fn a_cut_is_seen_by_a_relay_whose_own_peer_has_finished() {
     let ends = Ends::new(1).await;
     let (near_stream, far_stream) = ends.stream().await;
