@@ -218,8 +218,11 @@ impl Link {
         self.close_with(CloseReason::Panicked, None);
     }
 
-    /// Tells the peer, on every carrier, that this end is about to leave. The link stays.
+    /// Tells the peer, on every carrier, that this end is about to leave. The link stays. Said once for each text.
     pub fn drain(&mut self, text: &str) {
+        if self.notice.as_deref() == Some(text) {
+            return;
+        }
         self.notice = Some(text.to_owned());
         for carrier in self.carriers.values_mut() {
             carrier.notice = true;

@@ -157,6 +157,8 @@ fn a_notice_of_leaving_changes_nothing_yet() {
     let id = pair.open(CLIENT);
     pair.agent().drain("terminating");
     pair.run();
+    pair.agent().drain("terminating");
+    assert!(!pair.agent().carrier_has_output(1), "said again");
     // Said again on each new carrier, told once.
     pair.connect();
     pair.run();
