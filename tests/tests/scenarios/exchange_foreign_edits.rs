@@ -37,7 +37,12 @@ fn a_manifest_applied_again_is_put_back_three_times_a_minute() {
         let state =
             tokio::time::timeout(LONG, degraded).await.expect("the handle does not give in").unwrap().clone();
         assert!(state.to_string().contains("impatient-operator"), "{state}");
-        assert_eq!(client.who("http://orders/").await, CLUSTER);
+        // At the pace at which nodes learn of a change.
+        eventually("the original answers", SHORT, async || match client.who("http://orders/").await {
+            name if name == CLUSTER => Ok(()),
+            other => Err(other),
+        })
+        .await;
         session.close(CLOSE).await.good();
         assert_eq!(client.who("http://orders/").await, CLUSTER);
     });
