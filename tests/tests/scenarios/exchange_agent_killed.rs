@@ -27,7 +27,7 @@ fn force_deleted() {
     });
 }
 
-/// Deletes the interceptor's pod under load; the exchange comes back by itself. What callers met until then.
+/// Deletes the interceptor's pod under load; the exchange comes back by itself. What callers met from then on.
 async fn kill(at: &Scenario, how: DeleteParams) -> Report {
     let client = at.shop(&App::orders()).await;
     let local = Local::http();
@@ -49,13 +49,12 @@ async fn kill(at: &Scenario, how: DeleteParams) -> Report {
     tokio::time::timeout(LONG, away).await.expect("the handle never tells that it passes through").unwrap();
     let back = states.wait_for(|state| *state == HandleState::Active);
     tokio::time::timeout(LONG, back).await.expect("the exchange does not come back").unwrap();
-    asker.answered_by(LOCAL, asker.mark().await, 50).await;
-    let meanwhile = asker.report(killed);
+    let settled = asker.answered_by(LOCAL, asker.mark().await, 50).await;
 
     exchange.close(CLOSE).await.good();
     asker.answered_by(CLUSTER, asker.mark().await, 10).await;
     session.close(CLOSE).await.good();
     let whole = asker.stop().await;
-    assert_eq!(whole.lost().len(), meanwhile.lost().len(), "{whole}");
-    meanwhile
+    assert!(whole.from(settled).lost().is_empty(), "nothing is lost once it is back: {whole}");
+    whole.from(killed)
 }
