@@ -127,8 +127,8 @@ fn a_second_ctrl_c_ends_at_once_and_tells_what_is_left() {
         let left = ended.told.iter().find(|line| line["type"] == "abandoned");
         let left = left.unwrap_or_else(|| panic!("it does not tell what is left: {ended:#?}")).to_string();
         assert!(left.contains("svc/orders") && left.contains(at.namespace().name()), "{left}");
-        // Else its interceptor would wait for it.
-        drop(talk);
+        // Else its interceptor would wait for the client to come back.
+        assert_eq!(talk.step("reset").await, "aborted");
         sweep(at).await;
     });
 }

@@ -21,7 +21,7 @@ use crate::http;
 /// | `text` (to the peer's end) | `text TEXT` |
 /// | `get:PATH` (HTTP, keep-alive) | `line BODY` |
 /// | `fin` (ends this side) | `finished` |
-/// | `reset` (RST) | `aborted` |
+/// | `reset` (RST, the last step) | `aborted` |
 ///
 /// Without steps they come on standard input, a line each. First of all it prints `connected`. A fault
 /// is printed as `fault WORD` and ends it.
@@ -83,6 +83,9 @@ fn print(line: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{line}").map_err(|error| error.to_string())
 }
 
+/// What the last step prints.
+const ABORTED: &str = "aborted";
+
 struct Talk {
     stream: BufReader<TcpStream>,
     sent: u64,
@@ -96,10 +99,10 @@ impl Talk {
         Ok(Self { stream: BufReader::new(stream), sent: 0 })
     }
 
-    /// Does one step; `false` when the connection has failed.
+    /// Does one step; `false` when it was the last.
     fn tell(&mut self, step: &str) -> Result<bool, String> {
         match self.step(step) {
-            Ok(line) => print(&line).map(|()| true),
+            Ok(line) => print(&line).map(|()| line != ABORTED),
             Err(error) if error.kind() == ErrorKind::InvalidInput => Err(format!("{step}: not a step")),
             Err(error) => print(&format!("fault {}", fault::word(&error))).map(|()| false),
         }
@@ -134,7 +137,7 @@ impl Talk {
             "reset" => {
                 crate::serve::abort(socket)?;
                 // The steps are over: the close that follows sends it.
-                Ok("aborted".into())
+                Ok(ABORTED.into())
             }
             _ => Err(ErrorKind::InvalidInput.into()),
         }
