@@ -21,7 +21,7 @@ use crate::{Config, Deadline, Error, ErrorCode, Result};
 /// A gateway without a client ends after this long.
 const IDLE: Duration = Duration::from_secs(30);
 /// A gateway that did not start is taken away within this time.
-const UNDO: Duration = Duration::from_secs(20);
+const UNDO: Duration = Duration::from_secs(45);
 /// Kubernetes takes a finished gateway's Job away after this long.
 const FINISHED: i32 = 5;
 

@@ -26,8 +26,8 @@ use crate::to::To;
 use crate::{Deadline, Error, ErrorCode, HandleState, Result};
 
 const STEPS: u32 = 6;
-/// An undone start is granted this much, whatever its own deadline was.
-const UNDO: Duration = Duration::from_secs(20);
+/// An undone start is granted this much, whatever its own deadline was: more than a pod is given to end.
+const UNDO: Duration = Duration::from_secs(45);
 
 /// An interceptor that is up, with the way to it: in force, or kept for the next exchange of its Service.
 #[derive(Debug)]
