@@ -24,6 +24,10 @@ use crate::cluster::{Cluster, agent_config_map, api, gone, names};
 use crate::session::Shared;
 use crate::{Deadline, Error, ErrorCode, Result};
 
+/// An interceptor that is asked to go, but not by its client, goes on passing through for this long: until its
+/// replacement is ready, on a busy node too.
+const REPLACEMENT: Duration = Duration::from_secs(8);
+
 /// An interceptor of ours in the cluster.
 #[derive(Debug)]
 pub(crate) struct Interceptor {
@@ -58,6 +62,7 @@ impl Interceptor {
         let addresses = originals(&back)?;
         let mut variables = vec![
             ("KUBETETHER_ROLE", "interceptor".to_owned()),
+            ("KUBETETHER_LINGER", format!("{}s", REPLACEMENT.as_secs())),
             ("KUBETETHER_PORTS", ports_variable(plan, &addresses, keeps_affinity(service, plan))),
         ];
         variables.extend(agent_pod::times(&shared.config));
