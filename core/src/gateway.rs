@@ -97,7 +97,7 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let controller = Controller { kind: "Job", instance: &name };
         let linked = async {
-            let pod = pod_wait::running(cluster, controller, None, deadline).await?;
+            let pod = pod_wait::running(cluster, controller, deadline).await?;
             agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await
         };
         match linked.await {

@@ -29,8 +29,6 @@ pub(crate) struct Controller<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentPod {
     pub(crate) name: String,
-    pub(crate) uid: String,
-    pub(crate) node: String,
 }
 
 /// The label selector of the pods of one instance.
@@ -38,12 +36,16 @@ pub(crate) fn selector(instance: &str) -> String {
     format!("{}={instance}", names::INSTANCE)
 }
 
-/// Returns when a pod of the controller runs and is not about to leave; `except` names one that is
-/// known to be of no use.
+/// Whether Kubernetes counts the pod as ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// Returns when a pod of the controller runs and is not about to leave.
 pub(crate) async fn running(
     cluster: &Cluster,
     controller: Controller<'_>,
-    except: Option<&str>,
     deadline: Deadline,
 ) -> Result<AgentPod> {
     let config = watcher::Config::default().labels(&selector(controller.instance));
@@ -58,7 +60,7 @@ pub(crate) async fn running(
             pod = pods.try_next() => match pod {
                 Ok(Some(pod)) => {
                     seen_pod = true;
-                    if let Some(found) = usable(&pod, except) {
+                    if let Some(found) = usable(&pod) {
                         return Ok(found);
                     }
                     trouble = container_trouble(&pod)
@@ -81,20 +83,16 @@ pub(crate) async fn running(
     Err(explain(cluster, controller, failed).await)
 }
 
-fn usable(pod: &Pod, except: Option<&str>) -> Option<AgentPod> {
+fn usable(pod: &Pod) -> Option<AgentPod> {
     let name = pod.metadata.name.clone()?;
     let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     let started = container.state.as_ref().is_some_and(|state| state.running.is_some());
     let leaving = pod.metadata.deletion_timestamp.is_some();
-    if !running || !started || leaving || except == Some(name.as_str()) {
+    if !running || !started || leaving {
         return None;
     }
-    Some(AgentPod {
-        name,
-        uid: pod.metadata.uid.clone()?,
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-    })
+    Some(AgentPod { name })
 }
 
 /// The error of a watch that is not allowed, and so will not come by itself.

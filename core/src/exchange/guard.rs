@@ -295,7 +295,7 @@ impl Guard {
         let name = kept.interceptor.name.clone();
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
-        let pod = pod_wait::running(cluster, controller, None, deadline).await?;
+        let pod = pod_wait::running(cluster, controller, deadline).await?;
         let link =
             agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
         let armed = async {

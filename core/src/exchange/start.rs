@@ -163,7 +163,7 @@ impl Start<'_> {
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
         interceptor.create(self.shared, &host, found, plan, deadline).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
-        let pod = self.or_cancelled(pod_wait::running(cluster, controller, None, deadline)).await?;
+        let pod = self.or_cancelled(pod_wait::running(cluster, controller, deadline)).await?;
         let link = agent_link::connect(
             cluster,
             &pod,
@@ -288,11 +288,7 @@ async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
 
 /// Waits until the pod counts as ready, so that the Service has an endpoint the moment it is taken.
 pub(crate) async fn pod_ready(shared: &Shared, pod: &AgentPod, deadline: Deadline) -> Result<()> {
-    let ready = |pod: Option<&Pod>| {
-        let status = pod.and_then(|pod| pod.status.as_ref());
-        let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
-    };
+    let ready = |pod: Option<&Pod>| pod.is_some_and(pod_wait::is_ready);
     let waiting =
         Box::pin(kube::runtime::wait::await_condition(shared.cluster.api::<Pod>(), &pod.name, ready));
     match tokio::time::timeout_at(deadline.instant(), waiting).await {

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
+use crate::cluster::pod_wait::is_ready;
 use crate::target::{Host, PortRef};
 use crate::{Deadline, Destination, Error, ErrorCode, Result, Target, TargetKind};
 
@@ -122,11 +123,6 @@ fn address(pod: &Pod, port: &PortRef) -> Option<Place> {
         }
     };
     Some((ip, number))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
 }
 
 fn no_pod(target: &Target, port: &PortRef, pods: usize) -> Error {
