@@ -188,7 +188,7 @@ async fn proofs_tell_where_connections_arrive_and_disturb_nobody() {
     // Nobody took it at the client: the original did.
     caller.write_all(b"y").await.unwrap();
     caller.shutdown().await.unwrap();
-    assert_eq!(server::next(&mut caller).await.unwrap(), "original 80:y");
+    assert_eq!(server::rest(&mut caller).await.unwrap(), "original 80:y");
     let asking = async {
         for _ in 0..50 {
             assert_eq!(ask(scene.exposed(), "x").await.unwrap(), "client:x");

@@ -85,17 +85,19 @@ pub async fn ask_from(from: IpAddr, address: SocketAddr, text: &str) -> io::Resu
 }
 
 async fn ask_on(mut socket: TcpStream, text: &str) -> io::Result<String> {
-    let asking = async {
-        socket.write_all(text.as_bytes()).await?;
-        socket.shutdown().await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer)
-    };
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("no answer to {text:?}"))
+    socket.write_all(text.as_bytes()).await?;
+    socket.shutdown().await?;
+    rest(&mut socket).await
 }
 
-/// Waits for what a reader sees next, as text.
+/// Reads until the other side ends, as text.
+pub async fn rest(socket: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
+    let mut text = String::new();
+    timeout(PATIENCE, socket.read_to_string(&mut text)).await.expect("no end comes")?;
+    Ok(text)
+}
+
+/// Waits for what a reader sees next, as text; it may be less than was written at once.
 pub async fn next(socket: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
     let mut buffer = vec![0; 4096];
     let length = timeout(PATIENCE, socket.read(&mut buffer)).await.expect("nothing comes")?;
