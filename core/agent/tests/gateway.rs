@@ -136,7 +136,7 @@ async fn several_clients_at_once_and_one_that_leaves() {
     })
     .await;
     open.shutdown().await.unwrap();
-    assert_eq!(server::next(&mut open).await.unwrap(), "pod:");
+    assert_eq!(server::rest(&mut open).await.unwrap(), "pod:");
 }
 
 #[tokio::test]
