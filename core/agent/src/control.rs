@@ -112,9 +112,7 @@ async fn serve_link<J: Serve>(shared: &Shared, job: &Arc<J>, link: Link) {
                 Phase::Serving => {}
                 Phase::Draining => link.drain("the agent was asked to end"),
                 Phase::Ending => {
-                    if timeout(FLUSH, link.flushed()).await.is_err() {
-                        tracing::warn!("a client did not take its last bytes in time");
-                    }
+                    flush(&link).await;
                     // Not `Draining`: that is only a notice to a link that is up.
                     link.close(GoodbyeCode::Closed, "the agent ends");
                 }
@@ -141,6 +139,21 @@ async fn serve_link<J: Serve>(shared: &Shared, job: &Arc<J>, link: Link) {
     };
     if timeout(AFTERMATH, aftermath).await.is_err() {
         tracing::warn!(left = streams.len(), "streams outlived their link; ended now");
+    }
+}
+
+/// Lets the client have what is still on its way to it, as long as there is a way.
+async fn flush(link: &Link) {
+    let mut carriers = link.carriers();
+    tokio::select! {
+        biased;
+        flushed = timeout(FLUSH, link.flushed()) => if flushed.is_err() {
+            tracing::warn!("a client did not take its last bytes in time");
+        },
+        // An error means that the link is gone.
+        _ = carriers.wait_for(|carriers| *carriers == 0) => {
+            tracing::info!("a client that cannot be reached is not waited for");
+        }
     }
 }
 

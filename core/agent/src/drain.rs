@@ -15,6 +15,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::flows::Flows;
 
+/// An interceptor that was asked to end stays until no connection has come for this long: a node that still sends
+/// callers here would refuse them otherwise.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -89,8 +93,8 @@ impl Drain {
     }
 }
 
-/// SIGTERM and SIGINT, from the moment it is made. As process 1 of a container an agent without this could not
-/// be asked to end at all.
+/// SIGTERM and SIGINT, from the moment it is made; those that were blocked until then, too (the loader does, so that
+/// none is lost while it unpacks). As process 1 of a container an agent without this could not be asked to end at all.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -99,7 +103,11 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let signals =
+            Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        // Only now that there are handlers: what was pending comes at once.
+        unblock(&[libc::SIGTERM, libc::SIGINT])?;
+        Ok(signals)
     }
 
     async fn any(&mut self) {
@@ -110,8 +118,26 @@ impl Signals {
     }
 }
 
-/// Returns when an interceptor is no longer needed: `linger` after a signal and when no connection is open, but
-/// at once when a client had asked for it, and at most `limit` after the signal.
+/// Lets signals in, whatever mask this thread was started with; threads that it starts later inherit that.
+#[expect(unsafe_code, reason = "the signal mask has no safe interface in what we depend on")]
+fn unblock(signals: &[libc::c_int]) -> io::Result<()> {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` initialises the set, the others only read or change it; the old mask is not asked for.
+    let error = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Returns when an interceptor is no longer needed: `linger` after a signal, when no new connection has come for
+/// [`QUIET`] and none is open; when a client had asked for it, as soon as none is open; at most `limit` after the
+/// signal.
+///
+/// As long as callers come, nobody else takes them: the replacement is not ready, or the nodes have not learnt of it.
 ///
 /// Readiness stays until the end. Turning unready at once would serve nobody as long as there is no other ready
 /// endpoint: callers would be refused by the node instead of passed through here. With the second net (a slice of
@@ -129,11 +155,20 @@ pub(crate) async fn interceptor(
     drain.advance(Phase::Draining);
     draining();
     tracing::info!(open = flows.count(), "asked to end: new connections go to the originals");
+    leave(drain, flows, linger, end).await;
+}
+
+async fn leave(drain: &Drain, flows: &Flows, linger: Duration, end: Instant) {
+    let needed = async {
+        sleep(linger).await;
+        flows.over(QUIET).await;
+    };
     tokio::select! {
-        () = sleep(linger.min(limit)) => {}
-        () = drain.asked() => {}
+        biased;
+        () = drain.asked() => finish(flows, end).await,
+        () = needed => {}
+        () = sleep_until(end) => finish(flows, end).await,
     }
-    finish(flows, end).await;
 }
 
 /// Returns when a gateway is no longer needed: without a client for `idle`, or at once when its last client had
@@ -240,6 +275,43 @@ mod tests {
         drop(open);
         finish(&flows, begin + Duration::from_secs(60)).await;
         assert_eq!(begin.elapsed(), Duration::from_secs(25));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interceptor_stays_while_callers_come() {
+        let second = Duration::from_secs(1);
+        for (until, limit, expected) in [(0, 60, 3), (2, 60, 3), (10, 60, 11), (100, 60, 60)] {
+            let (flows, begin) = (Flows::new(4), Instant::now());
+            let calling = tokio::spawn({
+                let flows = flows.clone();
+                async move {
+                    for _ in 0..until * 2 {
+                        sleep(second / 2).await;
+                        drop(flows.room().await.unwrap().occupy());
+                    }
+                }
+            });
+            leave(&Drain::new(), &flows, 3 * second, begin + limit * second).await;
+            assert_eq!(begin.elapsed(), expected * second, "callers for {until} s");
+            calling.abort();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interceptor_that_a_client_has_asked_waits_for_what_is_open_only() {
+        let (drain, flows, begin) = (Drain::new(), Flows::new(4), Instant::now());
+        let open = flows.room().await.unwrap().occupy();
+        let leaving = tokio::spawn({
+            let (drain, flows) = (drain.clone(), flows.clone());
+            async move { leave(&drain, &flows, Duration::from_secs(3), begin + Duration::from_secs(60)).await }
+        });
+        sleep(Duration::from_secs(1)).await;
+        drain.ask();
+        sleep(Duration::from_secs(9)).await;
+        assert!(!leaving.is_finished());
+        drop(open);
+        leaving.await.unwrap();
+        assert_eq!(begin.elapsed(), Duration::from_secs(10));
     }
 
     #[test]

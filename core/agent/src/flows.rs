@@ -1,8 +1,11 @@
 //! Counting what is open: connections, which are bounded too, and links.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 
 /// How many of something there are. A cheap handle.
 #[derive(Debug, Clone, Default)]
@@ -16,14 +19,22 @@ pub(crate) struct Counted(Arc<watch::Sender<u64>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Flows {
     room: Arc<Semaphore>,
+    most: usize,
     open: Count,
+    refused: Arc<AtomicU64>,
+    newest: Newest,
 }
+
+/// When the newest connection came, if any did.
+#[derive(Debug, Clone, Default)]
+struct Newest(Arc<Mutex<Option<Instant>>>);
 
 /// Room for one connection; counted from [`Room::occupy`] on.
 #[derive(Debug)]
 pub(crate) struct Room {
     permit: OwnedSemaphorePermit,
     open: Count,
+    newest: Newest,
 }
 
 /// One open connection, until dropped.
@@ -60,21 +71,44 @@ impl Drop for Counted {
 
 impl Flows {
     pub(crate) fn new(most: usize) -> Self {
-        let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { room, open: Count::default() }
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self {
+            room: Arc::new(Semaphore::new(most)),
+            most,
+            open: Count::default(),
+            refused: Arc::default(),
+            newest: Newest::default(),
+        }
     }
 
     /// Waits for room: what an accept loop does before it accepts. Cancel-safe.
     pub(crate) async fn room(&self) -> Option<Room> {
         // Never closed, so always there.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        Some(Room { permit, open: self.open.clone() })
+        Some(self.found(permit))
     }
 
-    /// Room at once, or none.
+    /// Room at once, or none; that is counted as one that was refused.
     pub(crate) fn try_room(&self) -> Option<Room> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        Some(Room { permit, open: self.open.clone() })
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        Some(self.found(permit))
+    }
+
+    fn found(&self, permit: OwnedSemaphorePermit) -> Room {
+        Room { permit, open: self.open.clone(), newest: self.newest.clone() }
+    }
+
+    /// How many may be open at once.
+    pub(crate) fn most(&self) -> u64 {
+        self.most as u64
+    }
+
+    /// How many found no room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// How many are open.
@@ -86,10 +120,39 @@ impl Flows {
     pub(crate) async fn none(&self) {
         self.open.none().await;
     }
+
+    /// Waits until none is open and none has come for `quiet`. Cancel-safe.
+    pub(crate) async fn over(&self, quiet: Duration) {
+        loop {
+            self.none().await;
+            let end = self.newest.lock().map(|newest| newest + quiet);
+            match end.filter(|end| *end > Instant::now()) {
+                Some(end) => sleep_until(end).await,
+                None => return,
+            }
+        }
+    }
+
+    /// A caller came that is not counted as open: one that sends datagrams.
+    pub(crate) fn came(&self) {
+        self.newest.is_now();
+    }
+}
+
+impl Newest {
+    fn is_now(&self) {
+        *self.lock() = Some(Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing under this lock can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Room {
     pub(crate) fn occupy(self) -> FlowGuard {
+        self.newest.is_now();
         FlowGuard { _permit: self.permit, _counted: self.open.one() }
     }
 }
@@ -104,6 +167,7 @@ mod tests {
         let (first, second) = (flows.room().await.unwrap().occupy(), flows.try_room().unwrap().occupy());
         assert_eq!(flows.count(), 2);
         assert!(flows.try_room().is_none());
+        assert_eq!((flows.most(), flows.refused()), (2, 1));
         drop(first);
         assert!(flows.try_room().is_some());
         let waiting = tokio::spawn({

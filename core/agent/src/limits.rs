@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// What one open connection costs, measured with 9,000 idle ones: its task, and with the kernel's part for each of
 /// its sockets (socket, inode, file, epoll entry; 3.7 KiB).
@@ -71,6 +72,21 @@ pub(crate) fn resident() -> u64 {
     pages.map_or(0, |pages| pages * rustix::param::page_size() as u64)
 }
 
+/// The most memory that was ever resident, in bytes; 0 where there is no /proc.
+pub(crate) fn peak() -> u64 {
+    let kib = std::fs::read_to_string("/proc/self/status").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    kib.map_or(0, |kib| kib << 10)
+}
+
+/// CPU time of this process so far, of user and kernel, in microseconds.
+pub(crate) fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1_000).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +120,7 @@ mod tests {
     #[test]
     fn this_process_has_memory() {
         assert!(resident() > 100_000);
+        assert!(peak() >= resident() / 2);
+        assert!(cpu_us() > 0);
     }
 }

@@ -171,6 +171,10 @@ impl Shared {
             flows: self.flows.count(),
             rss_bytes: limits::resident(),
             armed,
+            peak_bytes: limits::peak(),
+            cpu_us: limits::cpu_us(),
+            most_flows: self.flows.most(),
+            refused_flows: self.flows.refused(),
         }
     }
 

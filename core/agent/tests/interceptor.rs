@@ -159,7 +159,10 @@ async fn status_tells_what_is() {
     assert_eq!((status.clients, status.flows), (1, 1));
     assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(Some(status.incarnation), link.peer().map(|peer| peer.incarnation));
-    assert!(status.rss_bytes > 0);
+    assert!(status.rss_bytes > 0 && status.peak_bytes >= status.rss_bytes / 2);
+    assert!(status.cpu_us > 0);
+    assert!(status.most_flows > 0);
+    assert_eq!(status.refused_flows, 0);
     assert_eq!(client::ask(&link, Request::Disarm).await.unwrap(), Answer::Disarm { open_flows: 1 });
     drop((caller, stream));
 }

@@ -121,6 +121,14 @@ pub struct Status {
     pub rss_bytes: u64,
     /// Whether an interceptor is armed.
     pub armed: bool,
+    /// The most resident memory so far in bytes (the kernel's `VmHWM`), 0 if not known.
+    pub peak_bytes: u64,
+    /// CPU time the process has used so far in microseconds, 0 if not known.
+    pub cpu_us: u64,
+    /// Connections that may be open at once, 0 if not known.
+    pub most_flows: u64,
+    /// Connections that were refused since there was no room for them.
+    pub refused_flows: u64,
 }
 
 /// Why a call failed.
@@ -157,6 +165,10 @@ const ELSEWHERE: u64 = 13;
 const FAILED: u64 = 14;
 const ACCEPTED: u64 = 15;
 const ARMED_PORT: u64 = 16;
+const PEAK_BYTES: u64 = 17;
+const CPU_US: u64 = 18;
+const MOST_FLOWS: u64 = 19;
+const REFUSED_FLOWS: u64 = 20;
 
 const STATUS_CALL: u32 = 1;
 const ARM_CALL: u32 = 2;
@@ -276,6 +288,17 @@ impl Answer {
                 out.number(UPTIME_MS, millis(status.uptime)).number(CLIENTS, status.clients.into());
                 out.number(FLOWS, status.flows).number(RSS_BYTES, status.rss_bytes);
                 out.number(ARMED, status.armed.into());
+                // Of later agents, and zero where it is not known: not sent then.
+                for (tag, value) in [
+                    (PEAK_BYTES, status.peak_bytes),
+                    (CPU_US, status.cpu_us),
+                    (MOST_FLOWS, status.most_flows),
+                    (REFUSED_FLOWS, status.refused_flows),
+                ] {
+                    if value > 0 {
+                        out.number(tag, value);
+                    }
+                }
             }
             Self::Arm { exposed } => {
                 out.number(CALL, ARM_CALL.into());
@@ -330,6 +353,10 @@ impl Answer {
                 flows: seen.flows,
                 rss_bytes: seen.rss_bytes,
                 armed: seen.armed,
+                peak_bytes: seen.peak_bytes,
+                cpu_us: seen.cpu_us,
+                most_flows: seen.most_flows,
+                refused_flows: seen.refused_flows,
             })),
             ARM_CALL => Ok(Self::Arm { exposed: seen.exposed }),
             DISARM_CALL => Ok(Self::Disarm { open_flows: seen.flows }),
@@ -379,6 +406,10 @@ struct Seen {
     flows: u64,
     rss_bytes: u64,
     armed: bool,
+    peak_bytes: u64,
+    cpu_us: u64,
+    most_flows: u64,
+    refused_flows: u64,
     connected: u8,
     elsewhere: u8,
     failed: u8,
@@ -400,6 +431,10 @@ impl Seen {
             FLOWS => self.flows = field.number("the number of flows")?,
             RSS_BYTES => self.rss_bytes = field.number("the memory")?,
             ARMED => self.armed = field.number::<u64>("armed")? != 0,
+            PEAK_BYTES => self.peak_bytes = field.number("the most memory")?,
+            CPU_US => self.cpu_us = field.number("the CPU time")?,
+            MOST_FLOWS => self.most_flows = field.number("the most flows")?,
+            REFUSED_FLOWS => self.refused_flows = field.number("the number of refused flows")?,
             CONNECTED => self.connected = field.number("the number connected")?,
             ELSEWHERE => self.elsewhere = field.number("the number elsewhere")?,
             FAILED => self.failed = field.number("the number failed")?,
@@ -450,6 +485,10 @@ mod tests {
                 flows: 17,
                 rss_bytes: 5_000_000,
                 armed: true,
+                peak_bytes: 6_000_000,
+                cpu_us: 1,
+                most_flows: 16_384,
+                refused_flows: 2,
             }),
             Answer::Arm { exposed: vec![80, 443] },
             Answer::Disarm { open_flows: 4 },

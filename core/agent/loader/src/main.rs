@@ -34,6 +34,9 @@ const PATH_MAX: usize = 256;
 
 /// The first Rust code of the process; called by `_start` with the initial stack pointer.
 extern "C" fn entry(stack: *const usize) -> ! {
+    // First of all: as process 1 of a container we would never hear of a signal that comes before there is a handler.
+    // One that is blocked stays pending, over the exec too; the agent lets it in.
+    sys::hold_signals();
     // SAFETY: `_start` hands over the stack pointer as the kernel set it.
     let start = unsafe { Start::new(stack) };
     let in_memory = run_from_memory(&start);

@@ -1,4 +1,4 @@
-//! The dozen system calls the loader makes, with their errors.
+//! The few system calls the loader makes, with their errors.
 
 use core::ffi::CStr;
 
@@ -23,6 +23,9 @@ const O_RDWR_CREAT_EXCL_CLOEXEC: usize = 0o2 | 0o100 | 0o200 | 0o2_000_000;
 const OWNER_ALL: usize = 0o700;
 const PROT_READ_WRITE: usize = 3;
 const MAP_SHARED: usize = 1;
+const SIG_BLOCK: usize = 0;
+/// Signal n is bit n - 1.
+const SIGINT_AND_SIGTERM: u64 = 1 << 1 | 1 << 14;
 
 /// An open file descriptor; it stays open until [`File::close`] or the exec.
 pub(crate) struct File(usize);
@@ -142,6 +145,15 @@ impl Start {
         // SAFETY: argv and envp are the kernel's own arrays, unchanged; `path` is a C string.
         failed("execve", unsafe { syscall(arch::EXECVE, arguments) })
     }
+}
+
+/// Keeps SIGTERM and SIGINT pending, in the program that is executed later as well.
+pub(crate) fn hold_signals() {
+    let set = SIGINT_AND_SIGTERM;
+    let arguments = [SIG_BLOCK, (&raw const set).addr(), 0, size_of_val(&set), 0, 0];
+    // Cannot fail with these arguments; and to run deaf would be better than not to run.
+    // SAFETY: the set outlives the call, and the old one is not asked for.
+    let _ = unsafe { syscall(arch::RT_SIGPROCMASK, arguments) };
 }
 
 /// Writes to standard error; what cannot be written is lost, there is nowhere else to say it.

@@ -5,6 +5,7 @@ use core::arch::{asm, global_asm};
 pub(crate) const CLOSE: usize = 3;
 pub(crate) const MMAP: usize = 9;
 pub(crate) const MUNMAP: usize = 11;
+pub(crate) const RT_SIGPROCMASK: usize = 14;
 pub(crate) const WRITE: usize = 1;
 pub(crate) const OPEN: usize = 2;
 pub(crate) const EXECVE: usize = 59;
