@@ -44,6 +44,14 @@ pub fn scenario(name: &str, body: impl AsyncFnOnce(&Scenario)) {
 /// # Panics
 /// As [`scenario`].
 pub fn scenario_in(security: Security, name: &str, body: impl AsyncFnOnce(&Scenario)) {
+    scenario_within(LIMIT, security, name, body);
+}
+
+/// As [`scenario_in`], for one that may take longer than scenarios do.
+///
+/// # Panics
+/// As [`scenario`].
+pub fn scenario_within(limit: Duration, security: Security, name: &str, body: impl AsyncFnOnce(&Scenario)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("runtime: {error}"));
     runtime.block_on(Box::pin(async {
@@ -51,8 +59,8 @@ pub fn scenario_in(security: Security, name: &str, body: impl AsyncFnOnce(&Scena
         let namespace = Namespace::create(cluster.client().clone(), name, security).await;
         let at = Scenario { cluster, namespace: namespace.clone(), before: Mutex::new(None) };
         let whole = async {
-            let done = tokio::time::timeout(LIMIT, body(&at)).await;
-            assert!(done.is_ok(), "the scenario hangs: not over after {LIMIT:?}");
+            let done = tokio::time::timeout(limit, body(&at)).await;
+            assert!(done.is_ok(), "the scenario hangs: not over after {limit:?}");
             at.assert_clean().await;
         };
         let outcome = AssertUnwindSafe(whole).catch_unwind().await;

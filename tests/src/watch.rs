@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
+use kubetether_workload::process::cpu_ms;
 
 use crate::exec;
 use crate::namespace::Namespace;
@@ -14,6 +15,10 @@ pub struct Held {
     pub who: String,
     /// Resident memory, KiB.
     pub rss_kib: u64,
+    /// The most it was since the process started (or [`forget_peak`]), KiB.
+    pub peak_kib: u64,
+    /// User and system time of all threads, in milliseconds; a hundredth of a second is the least that is seen.
+    pub cpu_ms: u64,
     /// Open descriptors.
     pub descriptors: u64,
     /// Threads.
@@ -48,12 +53,26 @@ pub fn of_process(id: u32) -> Held {
     };
     let listed =
         std::fs::read_dir(format!("{folder}/fd")).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let stat = std::fs::read_to_string(format!("{folder}/stat"));
+    let stat = stat.unwrap_or_else(|error| panic!("{folder}: {error}"));
     Held {
         who: format!("process {id}"),
         rss_kib: field("VmRSS:"),
+        peak_kib: field("VmHWM:"),
+        cpu_ms: cpu_ms(&stat),
         descriptors: listed.count() as u64,
         threads: field("Threads:"),
     }
+}
+
+/// From now on a process's peak is counted anew.
+///
+/// # Panics
+/// When there is none of that number and user.
+pub fn forget_peak(id: u32) {
+    // 5: the peak resident set size, proc(5).
+    let file = format!("/proc/{id}/clear_refs");
+    std::fs::write(&file, "5").unwrap_or_else(|error| panic!("{file}: {error}"));
 }
 
 /// What each running agent of the namespace holds. Their pods run on the application's image, so the
@@ -81,6 +100,8 @@ pub async fn of_agents(namespace: &Namespace) -> Vec<Held> {
         };
         all.push(Held {
             rss_kib: field("rss_kib="),
+            peak_kib: field("peak_kib="),
+            cpu_ms: field("cpu_ms="),
             descriptors: field("fds="),
             threads: field("threads="),
             who: name.clone(),

@@ -1,5 +1,7 @@
 //! Bytes that both ends know without sending them, and their sum.
 
+use std::sync::LazyLock;
+
 /// The byte at `offset` of every generated body. The period is far longer than any buffer, so a
 /// chunk that is lost, doubled or swapped shows in the sum.
 #[must_use]
@@ -12,6 +14,55 @@ pub fn byte(offset: u64) -> u8 {
 pub fn fill(buffer: &mut [u8], offset: u64) {
     for (at, slot) in (offset..).zip(buffer) {
         *slot = byte(at);
+    }
+}
+
+/// The pattern's length, after which it starts again. A prime: no buffer's size divides it, so that pieces that are lost,
+/// doubled or swapped do not fit.
+const PERIOD: usize = 65_521;
+/// The longest piece of the pattern that is given at once.
+const PIECE: usize = 64 * 1024;
+
+/// At most 64 KiB of an endless pattern, from `offset` on, without making or summing them: for benches, which must not
+/// measure that.
+#[must_use]
+pub fn pattern(offset: u64, length: usize) -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let period: Vec<u8> = (0..PERIOD as u64).map(byte).collect();
+        period.iter().cycle().take(PERIOD + PIECE).copied().collect()
+    });
+    let start = (offset % PERIOD as u64) as usize;
+    &BYTES[start..start + length.min(PIECE)]
+}
+
+/// Compares what comes with the pattern.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checked {
+    count: u64,
+    wrong: Option<u64>,
+}
+
+impl Checked {
+    /// Looks at the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(PIECE) {
+            if piece != pattern(self.count, piece.len()) {
+                self.wrong.get_or_insert(self.count);
+            }
+            self.count += piece.len() as u64;
+        }
+    }
+
+    /// How many came.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.count
+    }
+
+    /// The offset of the first piece with a wrong byte.
+    #[must_use]
+    pub fn wrong(self) -> Option<u64> {
+        self.wrong
     }
 }
 
@@ -78,6 +129,19 @@ mod tests {
         }
         assert_eq!(sum, Sum::generated(2100));
         assert_ne!(sum, Sum::generated(2099));
+    }
+
+    #[test]
+    fn the_pattern_is_known_at_any_offset_and_pieces_out_of_place_are_seen() {
+        let mut checked = Checked::default();
+        let mut whole = Vec::new();
+        while whole.len() < 300_000 {
+            whole.extend_from_slice(pattern(whole.len() as u64, 40_000));
+        }
+        whole.chunks(7001).for_each(|piece| checked.add(piece));
+        assert_eq!((checked.count(), checked.wrong()), (whole.len() as u64, None));
+        checked.add(pattern(checked.count() + 32_768, 1000));
+        assert_eq!(checked.wrong(), Some(whole.len() as u64));
     }
 
     #[test]
