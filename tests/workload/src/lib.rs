@@ -13,6 +13,7 @@ pub mod load;
 pub mod process;
 pub mod serve;
 pub mod talk;
+pub mod traffic;
 
 use std::io;
 use std::thread;

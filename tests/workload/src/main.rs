@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::thread;
 
 use kubetether_workload::args::Args;
-use kubetether_workload::{ask, bulk, load, process, serve, talk};
+use kubetether_workload::{ask, bulk, load, process, serve, talk, traffic};
 
 const USAGE: &str = "\
-workload serve --name NAME [--http|--echo|--greet|--collect|--say|--reset|--udp PORT]...
+workload serve --name NAME [--http|--echo|--greet|--collect|--say|--reset|--crowd|--bytes|--hold|--udp PORT]...
 workload idle
 workload get URL [--deadline-ms N]
 workload ask URL [--every-ms N] [--deadline-ms N] [--for-ms N]      ends by a byte on standard input
@@ -17,6 +17,7 @@ workload bulk up|down URL BYTES
 workload talk HOST:PORT [STEP...]
 workload datagram HOST:PORT TEXT [--tries N]
 workload process PID
+workload traffic HOST:PORT [--bytes N] [--rate N] [--idle N] [--every-ms N] [--talkers N] [--stalled N]
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn run() -> Result<(), String> {
         Some("bulk") => bulk::run(&args),
         Some("talk") => talk::run(&args),
         Some("datagram") => talk::datagram(&args),
+        Some("traffic") => traffic::run(&args),
         Some("process") => process::run(&args),
         _ => Err(format!("no such command\n{USAGE}")),
     }

@@ -1,5 +1,7 @@
 //! The server: every protocol habit that a tunnel can get wrong, a port each.
 
+mod bulk;
+mod crowd;
 mod raw;
 mod web;
 
@@ -16,18 +18,21 @@ use crate::args::Args;
 use crate::fault;
 
 /// The ways to serve a TCP port, by name and as options: `--http 8080 --echo 9000`.
-const HABITS: [(&str, Habit); 6] = [
+const HABITS: [(&str, Habit); 9] = [
     ("http", web::serve),
     ("echo", raw::echo),
     ("greet", raw::greet),
     ("collect", raw::collect),
     ("say", raw::say),
     ("reset", raw::reset),
+    ("crowd", crowd::serve),
+    ("bytes", bulk::bytes),
+    ("hold", bulk::hold),
 ];
 
 type Habit = fn(TcpStream, &Server) -> io::Result<()>;
 
-/// Serves `--name` on the ports given by `--http`, `--echo`, `--greet`, `--collect`, `--say`, `--reset`
+/// Serves `--name` on the ports given by `--http`, `--echo`, `--greet`, `--collect`, `--say`, `--reset`, `--crowd`, `--bytes`, `--hold`
 /// and `--udp`, for ever; port 0 is a free one. Prints `HABIT PORT` for each TCP port that it listens on.
 ///
 /// # Errors
@@ -68,7 +73,8 @@ pub fn start(habit: &str, name: &str, address: SocketAddr, log: &Arc<Log>) -> io
     let listener = listen(address)?;
     let address = listener.local_addr()?;
     let stopped = Arc::new(AtomicBool::new(false));
-    let server = Arc::new(Server { name: name.to_owned(), port: address.port(), log: Arc::clone(log) });
+    let (name, port, log) = (name.to_owned(), address.port(), Arc::clone(log));
+    let server = Arc::new(Server { name, port, log, crowd: crowd::Crowd::default() });
     let flag = Arc::clone(&stopped);
     crate::spawn(move || accept(&listener, known, habit, &server, &flag))?;
     Ok(Served { address, stopped })
@@ -126,6 +132,7 @@ struct Server {
     name: String,
     port: u16,
     log: Arc<Log>,
+    crowd: crowd::Crowd,
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
