@@ -123,3 +123,46 @@ async fn tells_what_to_do_where_it_cannot_unpack() {
     assert_eq!(agent.ended().await, Some(113));
     until("the directory is named", async || agent.log().contains("/not-there").then_some(())).await;
 }
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn as_process_1_it_hears_sigterm_from_its_first_instruction_on() {
+    const OWN_PROCESSES: &[&str] = &["unshare", "--fork", "--pid", "--kill-child"];
+    let allowed = Command::new(OWN_PROCESSES[0]).args(&OWN_PROCESSES[1..]).arg("true").status().await;
+    if !allowed.unwrap().success() {
+        println!("left out: no process namespaces here");
+        return;
+    }
+    let root = Root::new("term");
+    let mut unpacking = 0;
+    // While it unpacks, when it has just become the agent, and later.
+    for delay in [0, 1, 2, 5, 10, 15, 20, 30, 50, 100, 200] {
+        let mut agent = Start::command(root.command(OWN_PROCESSES), "gateway").spawn();
+        let unshare = agent.pid();
+        let one = until("process 1 is ours and can be asked to end", async || {
+            let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
+            let one: u32 = children.trim().parse().ok()?;
+            (fs::read(format!("/proc/{one}/cmdline")).ok()? == b"/agent\0" && hears(one)?).then_some(one)
+        })
+        .await;
+        let program = fs::read_link(format!("/proc/{one}/exe")).unwrap();
+        unpacking += u32::from(program.ends_with("agent"));
+        tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
+        assert!(
+            std::process::Command::new("kill").args(["-TERM", &one.to_string()]).status().unwrap().success()
+        );
+        assert_eq!(agent.ended().await, Some(0), "after {delay} ms: {}", agent.log());
+    }
+    assert!(unpacking > 0, "it never heard before it was unpacked");
+}
+
+/// Whether a process keeps SIGTERM for later or has a handler for it.
+fn hears(process: u32) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let hears = ["SigBlk:", "SigCgt:"].into_iter().any(|name| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & 1 << 14 != 0)
+    });
+    Some(hears)
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use kubetether_link::{Answer, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 mod support;
 
 use support::client::{self, attach};
+use support::path::Path;
 use support::scene::{Scene, is_reset};
 use support::server::{self, ask};
 use support::{PATIENCE, Start, address, until};
@@ -62,6 +64,56 @@ async fn sigterm_ends_at_once_when_a_client_has_asked_for_it() {
     assert_eq!(ask(scene.exposed(), "x").await.unwrap(), "original:x", "still there until the signal");
     scene.agent.signal("TERM");
     assert_eq!(scene.agent.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_serves_as_long_as_callers_come() {
+    let original = server::named(address(), "original").await;
+    let mut scene = Scene::with([original; 2], |start| {
+        start.env("KUBETETHER_LINGER", "0s").env("KUBETETHER_DRAIN", "1000s")
+    })
+    .await;
+    scene.agent.signal("TERM");
+    // Well beyond the second of quiet that it waits for, one caller behind the other.
+    let begin = Instant::now();
+    let mut newest = begin;
+    while begin.elapsed() < Duration::from_secs(3) {
+        match ask(scene.exposed(), "x").await {
+            Ok(answer) => assert_eq!(answer, "original:x"),
+            // A machine that stops for so long has made the quiet itself.
+            Err(error) => {
+                assert!(newest.elapsed() > Duration::from_millis(500), "{error}\n{}", scene.agent.log());
+                break;
+            }
+        }
+        newest = Instant::now();
+    }
+    assert_eq!(scene.agent.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_be_reached_is_not_waited_for_at_the_end() {
+    let original = server::named(address(), "original 80").await;
+    let mut scene = Scene::with([original; 2], |start| start.env("KUBETETHER_DRAIN", "100ms")).await;
+    let path = Path::to(scene.agent.control()).await;
+    let link = attach(path.address).await;
+    client::arm(&link, &[80]).await;
+    let mut caller = TcpStream::connect(scene.exposed()).await.unwrap();
+    caller.write_all(b"x").await.unwrap();
+    let mut stream = client::next(&link).await.accept();
+    assert_eq!(server::next(&mut stream).await.unwrap(), "x");
+    path.cut();
+    until("the agent knows", async || {
+        (ask(scene.exposed(), "y").await.ok()? == "original 80:y").then_some(())
+    })
+    .await;
+    // Something for the client that will never be with it.
+    caller.write_all(b"lost").await.unwrap();
+    drop(caller);
+    scene.agent.signal("TERM");
+    scene.agent.ended().await;
+    until("it is told", async || scene.agent.log().contains("is not waited for").then_some(())).await;
+    assert!(!scene.agent.log().contains("last bytes"), "{}", scene.agent.log());
 }
 
 #[tokio::test]

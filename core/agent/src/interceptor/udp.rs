@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Interceptor, original};
 use crate::config::{Port, Target};
+use crate::flows::Room;
 
 /// An association without a datagram for this long has ended; conntrack's own time for one that was answered is
 /// 120 s, for one that was not 30 s.
@@ -42,7 +43,7 @@ pub(super) async fn serve(interceptor: Arc<Interceptor>, port: Arc<Port>, socket
         port,
         socket,
         callers: Mutex::default(),
-        resolving: Semaphore::new(RESOLVING),
+        resolving: Arc::new(Semaphore::new(RESOLVING)),
     });
     let mut tasks = JoinSet::new();
     loop {
@@ -68,11 +69,13 @@ struct Listener {
     port: Arc<Port>,
     socket: UdpSocket,
     callers: Mutex<HashMap<SocketAddr, Arc<Association>>>,
-    resolving: Semaphore,
+    resolving: Arc<Semaphore>,
 }
 
 struct Association {
     caller: SocketAddr,
+    /// Its descriptor and memory are among those that connections share.
+    _room: Room,
     /// Connected to the original.
     socket: UdpSocket,
     last: Mutex<Instant>,
@@ -110,13 +113,17 @@ impl Listener {
             // The common case, without a task in between.
             [Target::Address(address)] => self.associate(caller, *address, datagram, tasks),
             _ => {
+                // Taken before there is a task: a flood of callers must not become a flood of tasks.
+                let Ok(place) = Arc::clone(&self.resolving).try_acquire_owned() else {
+                    return tracing::debug!("too many first datagrams wait for a name; one dropped");
+                };
                 let (listener, datagram) = (Arc::clone(self), datagram.to_vec());
                 tasks.spawn(async move {
-                    let Ok(_place) = listener.resolving.try_acquire() else {
-                        return tracing::debug!("too many first datagrams wait for a name; one dropped");
-                    };
                     let resolver = &listener.interceptor.shared.resolver;
-                    match original::addresses(resolver, &listener.port.original, Some(caller.ip())).await {
+                    let found =
+                        original::addresses(resolver, &listener.port.original, Some(caller.ip())).await;
+                    drop(place);
+                    match found {
                         Ok(addresses) => {
                             if let Some(address) = addresses.first()
                                 && let Some(association) = listener.open(caller, *address, &datagram)
@@ -152,16 +159,25 @@ impl Listener {
             association.send(datagram);
             return None;
         }
-        if callers.len() >= CALLERS
+        let flows = &self.interceptor.shared.flows;
+        flows.came();
+        let room = flows.try_room();
+        if (room.is_none() || callers.len() >= CALLERS)
             && let Some(oldest) = callers.values().min_by_key(|association| association.last()).cloned()
         {
             callers.remove(&oldest.caller);
             oldest.ended.notify_one();
         }
+        let Some(room) = room else {
+            // The next one finds what the oldest leaves.
+            tracing::debug!(port = self.port.number, "no room for a UDP caller; its datagram is dropped");
+            return None;
+        };
         match connect(to) {
             Ok(socket) => {
                 let last = Mutex::new(Instant::now());
-                let association = Arc::new(Association { caller, socket, last, ended: Notify::new() });
+                let association =
+                    Arc::new(Association { caller, _room: room, socket, last, ended: Notify::new() });
                 association.send(datagram);
                 callers.insert(caller, Arc::clone(&association));
                 Some(association)
