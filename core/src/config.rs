@@ -35,6 +35,7 @@ pub struct Config {
     pub(crate) who: Option<String>,
     pub(crate) start_deadline: Duration,
     pub(crate) carriers: usize,
+    pub(crate) most_carriers: usize,
     pub(crate) heartbeat: Duration,
     pub(crate) heartbeat_limit: Duration,
     pub(crate) grace: Duration,
@@ -52,6 +53,7 @@ impl Default for Config {
             who: None,
             start_deadline: Duration::from_secs(30),
             carriers: 2,
+            most_carriers: 4,
             heartbeat: Duration::from_secs(2),
             heartbeat_limit: Duration::from_secs(5),
             grace: Duration::from_secs(60),
@@ -111,11 +113,21 @@ impl Config {
         self
     }
 
-    /// Connections per link to an agent, 1 to 8. More of them carry more bytes at once and cost the
-    /// API server a connection each. Default: 2.
+    /// Connections to an agent that are always kept, 1 to 8. With two, one that stalls or is lost holds nobody up.
+    /// Each costs the API server a connection. Default: 2.
     #[must_use]
     pub fn carriers(mut self, count: usize) -> Self {
         self.carriers = count.clamp(1, 8);
+        self.most_carriers = self.most_carriers.max(self.carriers);
+        self
+    }
+
+    /// Connections to an agent that there may be while much is transferred, up to 8: more are added one by one as
+    /// long as each makes the transfer faster, and given back afterwards. Default: 4; at least as many as are always
+    /// [kept](Self::carriers).
+    #[must_use]
+    pub fn most_carriers(mut self, count: usize) -> Self {
+        self.most_carriers = count.clamp(1, 8).max(self.carriers);
         self
     }
 

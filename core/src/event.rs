@@ -1,8 +1,11 @@
 //! What happens in a session, for whoever wants to listen.
 
+use std::mem::discriminant;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::{HandleState, SessionState};
 
@@ -33,6 +36,8 @@ pub struct HandleInfo {
     pub target: String,
     /// Where it stands.
     pub state: HandleState,
+    /// Since when, by this machine's clock. A reason that changes begins nothing new.
+    pub since: SystemTime,
 }
 
 /// One happening of a session.
@@ -43,6 +48,8 @@ pub enum Event {
     Snapshot {
         /// The session's state.
         session: SessionState,
+        /// Since when, by this machine's clock.
+        since: SystemTime,
         /// Its handles that are not over.
         handles: Vec<HandleInfo>,
     },
@@ -50,6 +57,13 @@ pub enum Event {
     Session(SessionState),
     /// A handle's state changed.
     Handle(HandleInfo),
+    /// What was disturbed works again; follows the event with the new state.
+    Resumed {
+        /// The handle; `None` for the session itself.
+        id: Option<HandleId>,
+        /// How long it was disturbed.
+        gap: Duration,
+    },
     /// A start or close goes on.
     Progress {
         /// The handle; `None` for the session itself.
@@ -126,16 +140,33 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct State {
     session: SessionState,
-    handles: Vec<HandleInfo>,
+    session_since: Since,
+    handles: Vec<(HandleInfo, Since)>,
     // session's happenings -> every subscription
     queue: Option<broadcast::Sender<Event>>,
     next_id: u64,
+}
+
+/// When a state was entered.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// For people.
+    clock: SystemTime,
+    /// For the length of a gap: the clock may be set.
+    time: Instant,
+}
+
+impl Since {
+    fn now() -> Self {
+        Self { clock: SystemTime::now(), time: Instant::now() }
+    }
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
         let state = State {
             session: SessionState::Connecting,
+            session_since: Since::now(),
             handles: Vec::new(),
             queue: Some(broadcast::Sender::new(QUEUE)),
             next_id: 1,
@@ -145,7 +176,11 @@ impl Hub {
 
     pub(crate) fn subscribe(&self) -> Events {
         let state = self.lock();
-        let snapshot = Event::Snapshot { session: state.session.clone(), handles: state.handles.clone() };
+        let snapshot = Event::Snapshot {
+            session: state.session.clone(),
+            since: state.session_since.clock,
+            handles: state.handles.iter().map(|(info, _)| info.clone()).collect(),
+        };
         // After the end there is no sender: a receiver of a closed channel yields the terminal event.
         let queue = state
             .queue
@@ -162,27 +197,40 @@ impl Hub {
         let mut state = self.lock();
         let id = HandleId(state.next_id);
         state.next_id += 1;
-        let info = HandleInfo { id, mode, target: target.to_owned(), state: HandleState::Starting };
-        state.handles.push(info.clone());
+        let since = Since::now();
+        let info = HandleInfo {
+            id,
+            mode,
+            target: target.to_owned(),
+            state: HandleState::Starting,
+            since: since.clock,
+        };
+        state.handles.push((info.clone(), since));
         state.send(Event::Handle(info));
         id
     }
 
     pub(crate) fn handle(&self, id: HandleId, new: HandleState) {
         let mut state = self.lock();
-        let Some(at) = state.handles.iter().position(|info| info.id == id) else { return };
-        let info = {
-            let info = &mut state.handles[at];
-            if info.state == new {
-                return;
-            }
-            info.state = new;
-            info.clone()
-        };
+        let Some(at) = state.handles.iter().position(|(info, _)| info.id == id) else { return };
+        let (info, since) = &mut state.handles[at];
+        if info.state == new {
+            return;
+        }
+        let gap = (info.state.is_disturbed() && new == HandleState::Active).then(|| since.time.elapsed());
+        if discriminant(&info.state) != discriminant(&new) {
+            *since = Since::now();
+            info.since = since.clock;
+        }
+        info.state = new;
+        let info = info.clone();
         if info.state.is_over() {
             state.handles.remove(at);
         }
         state.send(Event::Handle(info));
+        if let Some(gap) = gap {
+            state.send(Event::Resumed { id: Some(id), gap });
+        }
     }
 
     pub(crate) fn session(&self, new: SessionState) {
@@ -190,12 +238,20 @@ impl Hub {
         if state.session == new {
             return;
         }
+        let gap = (state.session.is_disturbed() && new == SessionState::Ready)
+            .then(|| state.session_since.time.elapsed());
+        if discriminant(&state.session) != discriminant(&new) {
+            state.session_since = Since::now();
+        }
         state.session = new.clone();
         if let SessionState::Closed(reason) = new {
             state.send(Event::Closed(reason));
             state.queue = None;
-        } else {
-            state.send(Event::Session(new));
+            return;
+        }
+        state.send(Event::Session(new));
+        if let Some(gap) = gap {
+            state.send(Event::Resumed { id: None, gap });
         }
     }
 
@@ -235,7 +291,7 @@ mod tests {
         hub.handle(id, HandleState::Closed);
         hub.session(SessionState::Closed("as asked".into()));
 
-        let Some(Event::Snapshot { session, handles }) = events.next().await else {
+        let Some(Event::Snapshot { session, handles, .. }) = events.next().await else {
             panic!("no snapshot first")
         };
         assert_eq!(session, SessionState::Ready);
@@ -253,6 +309,34 @@ mod tests {
         assert!(matches!(late.next().await, Some(Event::Snapshot { .. })));
         assert_eq!(late.next().await, Some(Event::Closed("as asked".into())));
         assert_eq!(late.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_disturbed_tells_since_when_and_for_how_long() {
+        let hub = Hub::new();
+        let id = hub.new_handle("forward", "db:5432");
+        hub.session(SessionState::Ready);
+        hub.handle(id, HandleState::Active);
+        hub.handle(id, HandleState::Degraded("no answer".into()));
+        hub.session(SessionState::Degraded("no answer".into()));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let mut events = hub.subscribe();
+        let Some(Event::Snapshot { handles, .. }) = events.next().await else { panic!("no snapshot first") };
+        let since = handles[0].since;
+        tokio::time::advance(Duration::from_secs(4)).await;
+        // Another reason is the same disturbance.
+        hub.handle(id, HandleState::Degraded("refused".into()));
+        hub.handle(id, HandleState::Active);
+        hub.session(SessionState::Ready);
+
+        assert!(matches!(events.next().await, Some(Event::Handle(info)) if info.since == since));
+        assert!(
+            matches!(events.next().await, Some(Event::Handle(info)) if info.state == HandleState::Active && info.since >= since)
+        );
+        let gap = Duration::from_secs(7);
+        assert_eq!(events.next().await, Some(Event::Resumed { id: Some(id), gap }));
+        assert_eq!(events.next().await, Some(Event::Session(SessionState::Ready)));
+        assert_eq!(events.next().await, Some(Event::Resumed { id: None, gap }));
     }
 
     #[tokio::test]

@@ -26,7 +26,8 @@ pub enum HandleState {
     Starting,
     /// Usable: what it promises holds.
     Active,
-    /// The cluster works as if it were not there; the reason says why. It comes back by itself.
+    /// The cluster works as if it were not there; the reason says why. It comes back by itself. What an exchange is
+    /// while its interceptor cannot reach this process.
     PassThrough(String),
     /// Being closed.
     Closing,
@@ -34,9 +35,27 @@ pub enum HandleState {
     Closed,
     /// Over without being asked; the reason says why.
     Lost(String),
+    /// Not usable at the moment; the reason says why. It comes back by itself, and connections that are open outlive
+    /// it if it does so within the [`grace`](crate::Config::grace) period. What a forward is without a way to the cluster.
+    Degraded(String),
 }
 
 impl HandleState {
+    /// Whether it does not hold at the moment what it promises, and comes back by itself: passing through or degraded.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        matches!(self, Self::PassThrough(_) | Self::Degraded(_))
+    }
+
+    /// The reason, in the states that have one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::PassThrough(reason) | Self::Degraded(reason) | Self::Lost(reason) => Some(reason),
+            Self::Starting | Self::Active | Self::Closing | Self::Closed => None,
+        }
+    }
+
     /// Whether nothing further will happen.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -45,6 +64,21 @@ impl HandleState {
 }
 
 impl SessionState {
+    /// Whether something does not work at the moment, which comes back by itself.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        matches!(self, Self::Degraded(_))
+    }
+
+    /// The reason, in the states that have one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Degraded(reason) | Self::Closed(reason) => Some(reason),
+            Self::Connecting | Self::Ready | Self::Closing => None,
+        }
+    }
+
     /// Whether nothing further will happen.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -73,6 +107,7 @@ impl fmt::Display for HandleState {
             Self::Closing => f.write_str("closing"),
             Self::Closed => f.write_str("closed"),
             Self::Lost(reason) => write!(f, "lost: {reason}"),
+            Self::Degraded(reason) => write!(f, "degraded: {reason}"),
         }
     }
 }

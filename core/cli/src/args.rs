@@ -49,6 +49,9 @@ pub(crate) struct Global {
     /// How long putting everything back may take; connections that are still open get a part of it
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     stop_deadline: u32,
+    /// Connections to each agent: exactly as many
+    #[arg(long, global = true, value_name = "COUNT", hide = true, value_parser = clap::value_parser!(u8).range(1..=8))]
+    carriers: Option<u8>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +79,9 @@ impl Global {
         }
         if let Some(image) = &self.agent_image {
             config = config.agent(AgentSource::Image(image.clone()));
+        }
+        if let Some(count) = self.carriers {
+            config = config.carriers(count.into()).most_carriers(count.into());
         }
         config
     }

@@ -19,6 +19,12 @@ pub(crate) enum Line {
         #[serde(flatten)]
         state: State,
     },
+    /// What was disturbed works again, after so many milliseconds; `handle` is absent when it is the session.
+    Resumed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handle: Option<u64>,
+        gap_ms: u64,
+    },
     /// A start or close goes on; `handle` is absent when it is the session's own.
     Progress {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +118,8 @@ text: for people; results on standard output, all else on standard error.
 json: for programs; one JSON object per line on standard output, logs (-v) on standard error. \
 New types and fields may be added at any time. By `type`:
   session   {state, reason?}  connecting ready degraded closing closed
-  handle    {handle, mode, target, state, reason?}  starting active pass_through closing closed lost
+  handle    {handle, mode, target, state, reason?}  starting active pass_through degraded closing closed lost
+  resumed   {handle?, gap_ms}  works again after so many milliseconds
   progress  {handle?, step, of, what}
   notice    {handle?, text}
   dropped   {count}  this many of the above were not told
@@ -127,13 +134,17 @@ impl Line {
     /// What an event tells. A snapshot tells several things.
     pub(crate) fn of_event(event: Event) -> Vec<Self> {
         match event {
-            Event::Snapshot { session, handles } => {
+            Event::Snapshot { session, handles, .. } => {
                 let mut lines = vec![Self::Session(State::of_session(session))];
                 lines.extend(handles.into_iter().map(Self::of_handle));
                 lines
             }
             Event::Session(state) => vec![Self::Session(State::of_session(state))],
             Event::Handle(info) => vec![Self::of_handle(info)],
+            Event::Resumed { id, gap } => {
+                let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+                vec![Self::Resumed { handle: id.map(kubetether::HandleId::number), gap_ms }]
+            }
             Event::Progress { id, step, of, what } => {
                 vec![Self::Progress { handle: id.map(kubetether::HandleId::number), step, of, what }]
             }
@@ -201,6 +212,7 @@ impl State {
             HandleState::Closing => ("closing", None),
             HandleState::Closed => ("closed", None),
             HandleState::Lost(reason) => ("lost", Some(reason)),
+            HandleState::Degraded(reason) => ("degraded", Some(reason)),
             other => ("unknown", Some(other.to_string())),
         };
         Self { state, reason }

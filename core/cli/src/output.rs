@@ -71,7 +71,8 @@ impl Output {
             }
             Line::Progress { step, of, what, .. } => self.screen.progress(&format!("[{step}/{of}] {what}")),
             Line::Notice { text, .. } => self.screen.tell(&format!("note: {text}")),
-            Line::Dropped { .. } => {}
+            // The state before it tells people enough.
+            Line::Dropped { .. } | Line::Resumed { .. } => {}
             Line::Exchange { target, namespace, ports, passed_through, .. } => {
                 self.screen.progress_over();
                 self.screen

@@ -180,7 +180,8 @@ impl Run {
                 }
             }
             Event::Closed(_) => self.live.clear(),
-            Event::Session(_) | Event::Progress { .. } | Event::Notice { .. } | _ => {}
+            Event::Session(_) | Event::Resumed { .. } | Event::Progress { .. } | Event::Notice { .. } | _ => {
+            }
         }
         for line in Line::of_event(event) {
             self.say(&line)?;

@@ -25,6 +25,8 @@ fn all() -> Vec<(Line, &'static str)> {
             },
             r#"{"type":"handle","handle":1,"mode":"exchange","target":"svc/orders","state":"pass_through","reason":"gone"}"#,
         ),
+        (Line::Resumed { handle: Some(1), gap_ms: 1500 }, r#"{"type":"resumed","handle":1,"gap_ms":1500}"#),
+        (Line::Resumed { handle: None, gap_ms: 0 }, r#"{"type":"resumed","gap_ms":0}"#),
         (
             Line::Progress { handle: Some(1), step: 2, of: 7, what: "on".into() },
             r#"{"type":"progress","handle":1,"step":2,"of":7,"what":"on"}"#,
@@ -89,7 +91,8 @@ fn the_help_names_every_type_and_field() {
 
 #[test]
 fn a_snapshot_tells_the_session_and_each_handle() {
-    let event = Event::Snapshot { session: SessionState::Ready, handles: Vec::new() };
+    let since = std::time::SystemTime::now();
+    let event = Event::Snapshot { session: SessionState::Ready, since, handles: Vec::new() };
     assert_eq!(Line::of_event(event), [Line::Session(state("ready", None))]);
 }
 
