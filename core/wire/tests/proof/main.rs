@@ -1,0 +1,9 @@
+//! Proofs of the link: two ends under simulated time, whatever carriers do.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for what it expects")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cuts;
