@@ -190,7 +190,7 @@ pub(crate) async fn client_pod(namespace: &Namespace) -> Client {
 }
 
 /// As PodSecurity's `restricted` wants it, and small.
-fn pod_spec(name: &str, args: &[String], ports: &[Value]) -> Value {
+pub(crate) fn pod_spec(name: &str, args: &[String], ports: &[Value]) -> Value {
     json!({
         // The program leaves signals to the kernel, which spares a container's first process.
         "terminationGracePeriodSeconds": 1,

@@ -63,15 +63,19 @@ impl Client {
     /// # Panics
     /// When the command could not be run at all.
     pub async fn run(&self, args: &[&str]) -> Result<String, String> {
-        let output = match &self.0 {
-            Place::Pod { pods, name } => exec::run(pods, name, args).await,
-            Place::Here { program } => run_here(program, args).await,
-        };
-        let output = output.unwrap_or_else(|error| panic!("{error}"));
+        let output = self.attempt(args).await.unwrap_or_else(|error| panic!("{error}"));
         if output.ok {
             Ok(output.out)
         } else {
             Err(output.err.trim().trim_start_matches("workload: ").to_owned())
+        }
+    }
+
+    /// Runs a command; what it said, or why it could not be run at all.
+    pub(crate) async fn attempt(&self, args: &[&str]) -> Result<Output, String> {
+        match &self.0 {
+            Place::Pod { pods, name } => exec::run(pods, name, args).await,
+            Place::Here { program } => run_here(program, args).await,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod proxy;
 mod scenario;
 mod snapshot;
 mod sweep;
+mod traffic;
 mod wait;
 mod watch;
 
@@ -35,5 +36,6 @@ pub use crate::outcome::{CLOSE, Outcome};
 pub use crate::scenario::{Scenario, scenario, scenario_in, scenario_within};
 pub use crate::snapshot::{Snapshot, nothing_of_ours};
 pub use crate::sweep::sweep;
+pub use crate::traffic::{Plan, Told, Traffic};
 pub use crate::wait::{LONG, SHORT, eventually};
 pub use crate::watch::{Held, forget_peak, of_agents, of_process, of_this_process};

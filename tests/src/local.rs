@@ -119,7 +119,7 @@ impl Default for Closed {
     }
 }
 
-/// An HTTP server in a process of its own, so that this one's memory and descriptors are the engine's.
+/// A server in a process of its own, so that this one's memory and descriptors are the engine's.
 #[derive(Debug)]
 pub struct Apart {
     _child: Child,
@@ -132,15 +132,23 @@ impl Apart {
     /// # Panics
     /// When that does not come.
     pub async fn http() -> Self {
+        Self::new("http").await
+    }
+
+    /// Any habit of the workload that serves TCP.
+    ///
+    /// # Panics
+    /// As [`http`](Self::http).
+    pub async fn new(habit: &str) -> Self {
         let mut command = Command::new(program());
-        command.args(["serve", "--name", LOCAL, "--http", "0"]).kill_on_drop(true);
+        command.args(["serve", "--name", LOCAL, &format!("--{habit}"), "0"]).kill_on_drop(true);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("workload: {error}"));
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let told = tokio::time::timeout(SHORT, lines.next_line()).await;
         let told = told.unwrap_or_else(|_| panic!("workload: it tells no port"));
         let line = told.ok().flatten().unwrap_or_default();
-        let port = line.strip_prefix("http ").and_then(|port| port.parse().ok());
+        let port = line.split_once(' ').and_then(|(_, port)| port.parse().ok());
         Self { _child: child, port: port.unwrap_or_else(|| panic!("workload: it tells {line:?}")) }
     }
 

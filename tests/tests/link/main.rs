@@ -1,0 +1,6 @@
+//! What the link withstands on a cluster, through a proxy that cuts, holds back and refuses.
+
+#![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
+
+mod cuts;
+mod scene;

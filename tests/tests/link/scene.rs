@@ -1,0 +1,99 @@
+//! A session behind the proxy with an exchange and a forward, and traffic through both.
+
+#![allow(clippy::print_stdout, reason = "a test's output is shown when it fails")]
+
+use std::time::Duration;
+
+use kubetether::{Config, Exchange, Forward, Session, To};
+use kubetether_tests::proxy::Proxy;
+use kubetether_tests::{
+    Apart, App, CLOSE, Outcome, Plan, Scenario, Security, Told, Traffic, scenario_within,
+};
+
+/// Longer than any of these takes.
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// What a scenario has at hand while traffic flows.
+pub(crate) struct Scene<'a> {
+    pub(crate) at: &'a Scenario,
+    pub(crate) proxy: Proxy,
+    pub(crate) session: Session,
+    pub(crate) exchange: Exchange,
+    pub(crate) forward: Forward,
+    /// From this machine through the forward to the original pods.
+    pub(crate) out: Traffic,
+    /// From a pod through the exchange to this machine.
+    pub(crate) into: Traffic,
+    _local: Apart,
+}
+
+/// Runs `body` while traffic of `plan` flows both ways, and demands afterwards that nothing of it was lost.
+pub(crate) fn under_traffic(name: &str, plan: Plan, body: impl AsyncFnOnce(&Scene<'_>)) {
+    under_traffic_with(name, plan, |config| config, body);
+}
+
+/// As [`under_traffic`], with settings of the session.
+pub(crate) fn under_traffic_with(
+    name: &str,
+    plan: Plan,
+    settings: impl FnOnce(Config) -> Config,
+    body: impl AsyncFnOnce(&Scene<'_>),
+) {
+    within_limit(name, async |at| {
+        let scene = Scene::start(at, plan, settings).await;
+        body(&scene).await;
+        scene.finish().await;
+    });
+}
+
+/// A scenario with a limit that suits these.
+pub(crate) fn within_limit(name: &str, body: impl AsyncFnOnce(&Scenario)) {
+    scenario_within(LIMIT, Security::Privileged, name, body);
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) async fn start(at: &'a Scenario, plan: Plan, settings: impl FnOnce(Config) -> Config) -> Self {
+        at.shop(&App::orders()).await;
+        let local = Apart::http().await;
+        let proxy = Proxy::start(at.cluster().kubeconfig()).await.unwrap();
+        let config = settings(at.config().kubeconfig(proxy.kubeconfig()));
+        let session = Session::start(config).await.good();
+        let (exchange, forward) = tokio::join!(
+            session.exchange("orders", To::port(local.port())),
+            session.forward("deploy/orders:8080")
+        );
+        let (exchange, forward) = (exchange.good(), forward.good());
+        let (out, into) = tokio::join!(
+            Traffic::here(forward.address(), plan),
+            Traffic::in_pod(at.namespace(), "orders:80", plan)
+        );
+        let scene = Self { at, proxy, session, exchange, forward, out, into, _local: local };
+        tokio::join!(scene.out.running(), scene.into.running());
+        scene
+    }
+
+    /// How both traffics stand.
+    pub(crate) async fn told(&self) -> [Told; 2] {
+        let (out, into) = tokio::join!(self.out.told(), self.into.told());
+        [out, into]
+    }
+
+    /// Waits until all transfers and requests go on.
+    pub(crate) async fn moves_on(&self) {
+        let [out, into] = self.told().await;
+        tokio::join!(self.out.moves_on(&out), self.into.moves_on(&into));
+    }
+
+    /// Waits until so many more whole transfers went each way, out and in.
+    pub(crate) async fn transferred(&self, count: u64) {
+        let [out, into] = self.told().await;
+        tokio::join!(self.out.transferred(&out, count), self.into.transferred(&into, count));
+    }
+
+    /// The end of the traffic, of which nothing was lost, and of the session.
+    pub(crate) async fn finish(self) {
+        let (out, into) = tokio::join!(self.out.finish(), self.into.finish());
+        println!("out:  {out}\ninto: {into}");
+        self.session.close(CLOSE).await.good();
+    }
+}
