@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::resolve::{ResolveError, Resolver};
 
+mod local;
+
 /// When the next address is tried beside one that has not answered yet (RFC 8305 recommends 250 ms).
 pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 /// A name with more addresses than this is not tried through to the end.
@@ -91,7 +93,7 @@ pub(crate) async fn any(
 }
 
 async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, DialError> {
-    match timeout_at(deadline, TcpStream::connect(address)).await {
+    match timeout_at(deadline, local::connect(address)).await {
         Ok(Ok(socket)) => {
             // Only a hint; without it small writes are slower.
             let _ = socket.set_nodelay(true);

@@ -11,6 +11,7 @@ use crate::control::Serve;
 use crate::dial;
 use crate::drain::Phase;
 use crate::serve::Shared;
+use crate::splice::tune;
 
 /// How long a dial may take when the client leaves it open.
 const DIAL: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ impl Serve for Gateway {
         };
         match dialled {
             Ok(socket) => {
+                tune(&socket);
                 let flow = relay(incoming.accept(), socket).await;
                 tracing::debug!(host, port, ?flow, "connection ended");
             }

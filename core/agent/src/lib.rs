@@ -9,6 +9,9 @@
 //! Clients come over the control listener, which is bound to the pod's loopback and reached through the
 //! API server's port-forward only. The health listener answers 200 or 503 and nothing else.
 //!
+//! Connections of callers, to the originals and into the cluster are asked by TCP keepalive whether their peer still
+//! lives: after two minutes without a byte, three times in the next minute; then they are reset.
+//!
 //! ```text
 //! run ─ control ─ one task per link ─ one task per stream    (Job: Interceptor | Gateway)
 //!     ├ listener × (pod address × TCP port) ─ one task per connection ─ inbound | pass-through

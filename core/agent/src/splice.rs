@@ -131,8 +131,8 @@ fn receive(from: &TcpStream, buffer: &mut [u8], flags: RecvFlags) -> io::Result<
     from.try_io(Interest::READABLE, || Ok(rustix::net::recv(from, buffer, flags)?.1))
 }
 
-/// Waits until the socket has failed.
-async fn failure(socket: &TcpStream) -> io::Error {
+/// Waits until the socket has failed: reset, most often. Cancel-safe.
+pub(crate) async fn failure(socket: &TcpStream) -> io::Error {
     match socket.ready(Interest::ERROR).await {
         Ok(_) => match socket.take_error() {
             Ok(Some(error)) | Err(error) => error,

@@ -187,6 +187,23 @@ async fn sigterm_waits_for_open_connections() {
 }
 
 #[tokio::test]
+async fn what_it_connects_to_is_asked_whether_it_lives() {
+    let there = server::named(address(), "pod").await;
+    let agent = Start::agent("gateway").ready().await;
+    let link = attach(agent.control()).await;
+    let _open = dial(&link, &there.ip().to_string(), there.port()).await.unwrap();
+    // The sixth column is the kind of timer and when it goes off; 2 is keepalive while nothing is under way.
+    let remote = format!(":{:04X}", there.port());
+    until("a keepalive timer runs", async || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").ok()?;
+        let mut columns = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let socket = columns.find(|columns| columns[2].ends_with(&remote) && columns[3] == "01")?;
+        socket[5].starts_with("02:").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn connections_leave_no_descriptor() {
     let there = server::named(address(), "pod").await;
     let agent = Start::agent("gateway").ready().await;

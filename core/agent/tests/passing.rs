@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use kubetether_link::{Answer, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 mod support;
@@ -22,6 +23,32 @@ async fn an_original_that_refuses_is_a_reset() {
     let closed = server::closed(address()).await;
     let scene = Scene::with([closed, closed], |start| start).await;
     assert!(is_reset(&ask(scene.exposed(), "x").await));
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_ends_the_dial() {
+    // Takes no connection any more, and says nothing: its queue is full.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind(SocketAddr::new(address(), 0)).unwrap();
+    let silent = silent.listen(0).unwrap();
+    let original = silent.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(socket)) = timeout(Duration::from_millis(200), TcpStream::connect(original)).await {
+        waiting.push(socket);
+    }
+    let scene = Scene::with([original; 2], |start| start).await;
+    let link = attach(scene.agent.control()).await;
+    let flows = async || {
+        let answer = client::ask(&link, Request::Status).await.unwrap();
+        let Answer::Status(status) = answer else { panic!("{answer:?}") };
+        status.flows
+    };
+    let caller = TcpStream::connect(scene.exposed()).await.unwrap();
+    until("the original is dialled", async || (flows().await == 1).then_some(())).await;
+    caller.set_zero_linger().unwrap();
+    drop(caller);
+    until("nothing is left of it", async || (flows().await == 0).then_some(())).await;
+    assert!(!scene.agent.log().contains("cannot be reached"), "dialled to the end\n{}", scene.agent.log());
 }
 
 #[tokio::test]

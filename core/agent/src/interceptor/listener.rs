@@ -13,7 +13,7 @@ use super::proof::Held;
 use super::{Interceptor, original};
 use crate::config::Port;
 use crate::drain::Phase;
-use crate::splice::{splice, tune};
+use crate::splice::{failure, splice, tune};
 
 /// For a connection to an original.
 const DIAL: Duration = Duration::from_secs(10);
@@ -95,7 +95,16 @@ async fn pass_through(interceptor: &Interceptor, port: &Port, socket: TcpStream)
         Err(_) => return,
     };
     let deadline = Instant::now() + DIAL;
-    match original::connect(&interceptor.shared.resolver, &port.original, Some(caller), deadline).await {
+    let dialled = tokio::select! {
+        biased;
+        dialled = original::connect(&interceptor.shared.resolver, &port.original, Some(caller), deadline) => dialled,
+        // A caller that only ends its side may still wait for an answer; one that resets does not.
+        _ = failure(&socket) => {
+            tracing::trace!(port = port.number, "the caller gave up while the original was dialled");
+            return;
+        }
+    };
+    match dialled {
         Ok(upstream) => {
             tune(&upstream);
             let spliced = splice(socket, upstream).await;
