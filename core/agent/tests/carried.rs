@@ -4,6 +4,7 @@
 //! Needs root to make such a place, and the carried form itself: `make agent-test` gives both.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

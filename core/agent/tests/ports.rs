@@ -1,6 +1,7 @@
 //! The interceptor as a process where the kernel has few local ports: in a network of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::fs;
 use std::net::Ipv4Addr;
