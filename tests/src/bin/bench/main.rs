@@ -1,30 +1,43 @@
 //! The figures of design and README, measured on a cluster: a table, and `target/bench/<group>.json`.
 //!
-//! Times and counts are medians and sums of [`RUNS`] runs on one cluster, with one client. The cluster, its
-//! nodes and this program may share a machine's processors: read the figures as what they are there.
+//! Times and rates are medians of [`RUNS`] runs on one cluster, with one client; counts are sums. The cluster, its
+//! nodes and this program may share a machine's processors: read the figures as what they are there. What is compared
+//! takes turns in one run, so that a share says more than a value; runs that are far apart tell of a noisy machine.
 
 #![allow(clippy::print_stdout, reason = "a command that prints a table")]
 
 mod exchange;
 mod figure;
+mod link;
 mod memory;
 mod session;
+mod wanted;
 
 use std::process::ExitCode;
+
+use self::wanted::Wanted;
 
 /// How often everything is measured.
 const RUNS: usize = 5;
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &args[..]
+        && first == "raw"
+    {
+        link::serve_raw(rest);
+        return ExitCode::FAILURE;
+    }
+    let wanted = Wanted::new(args);
     let mut figures = Vec::new();
     for (group, measure) in [
-        ("session", session::measure as fn() -> _),
-        ("exchange", exchange::measure),
-        ("memory", memory::measure),
+        ("session", (|_| session::measure()) as fn(&Wanted) -> _),
+        ("exchange", |_| exchange::measure()),
+        ("agent", |_| memory::measure()),
+        ("link", link::measure),
     ] {
-        if wanted.is_empty() || wanted.iter().any(|one| one == group) {
-            figures.extend(measure());
+        if wanted.has(group) {
+            figures.extend(measure(&wanted));
         }
     }
     print!("{}", figure::table(&figures));

@@ -11,43 +11,49 @@ use crate::content::{Checked, pattern};
 /// Bytes of one write or read.
 const CHUNK: usize = 64 * 1024;
 
-/// `down N`: sends N bytes of the pattern and ends. `up N`: takes N bytes of it, answers `ok` or `wrong OFFSET`, and ends.
+/// Does what each line says until there is none: `down N` sends N bytes of the pattern, `up N` takes N bytes of it and answers
+/// `ok` or `wrong OFFSET`.
 pub(super) fn bytes(stream: TcpStream, _: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(CHUNK, stream);
-    let mut line = String::new();
-    (&mut stream).take(64).read_line(&mut line)?;
-    let (direction, count) = line.trim().split_once(' ').ok_or(ErrorKind::InvalidData)?;
-    let count: u64 = count.parse().map_err(|_| ErrorKind::InvalidData)?;
-    match direction {
-        "down" => {
-            let mut offset = 0;
-            while offset < count {
-                let part = CHUNK.min(usize::try_from(count - offset).unwrap_or(CHUNK));
-                stream.get_mut().write_all(pattern(offset, part))?;
-                offset += part as u64;
-            }
+    loop {
+        let mut line = String::new();
+        if (&mut stream).take(64).read_line(&mut line)? == 0 {
+            return stream.get_ref().shutdown(Shutdown::Write);
         }
-        "up" => {
-            let mut checked = Checked::default();
-            while checked.count() < count {
-                let read = stream.fill_buf()?;
-                if read.is_empty() {
-                    return Err(ErrorKind::UnexpectedEof.into());
-                }
-                let taken = read.len();
-                checked.add(read);
-                stream.consume(taken);
-            }
-            let answer = checked.wrong().map_or_else(|| "ok\n".to_owned(), |at| format!("wrong {at}\n"));
-            stream.get_mut().write_all(answer.as_bytes())?;
+        let (direction, count) = line.trim().split_once(' ').ok_or(ErrorKind::InvalidData)?;
+        let count: u64 = count.parse().map_err(|_| ErrorKind::InvalidData)?;
+        match direction {
+            "down" => send(stream.get_mut(), count)?,
+            "up" => take(&mut stream, count)?,
+            _ => return Err(ErrorKind::InvalidData.into()),
         }
-        _ => return Err(ErrorKind::InvalidData.into()),
     }
-    stream.get_ref().shutdown(Shutdown::Write)?;
-    // Whoever closes with bytes unread resets.
-    drop(io::copy(&mut stream, &mut io::sink()));
+}
+
+fn send(stream: &mut TcpStream, count: u64) -> io::Result<()> {
+    let mut offset = 0;
+    while offset < count {
+        let part = CHUNK.min(usize::try_from(count - offset).unwrap_or(CHUNK));
+        stream.write_all(pattern(offset, part))?;
+        offset += part as u64;
+    }
     Ok(())
+}
+
+fn take(stream: &mut BufReader<TcpStream>, count: u64) -> io::Result<()> {
+    let mut checked = Checked::default();
+    while checked.count() < count {
+        let read = stream.fill_buf()?;
+        if read.is_empty() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let taken = read.len().min(usize::try_from(count - checked.count()).unwrap_or(CHUNK));
+        checked.add(&read[..taken]);
+        stream.consume(taken);
+    }
+    let answer = checked.wrong().map_or_else(|| "ok\n".to_owned(), |at| format!("wrong {at}\n"));
+    stream.get_mut().write_all(answer.as_bytes())
 }
 
 /// Connections that are held open without a thread for each.

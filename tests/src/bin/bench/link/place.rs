@@ -1,0 +1,116 @@
+//! Where the link's figures are measured: a pod of the workload, and the ways to its ports.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use kubetether_tests::{App, Command, Held, Scenario, Security, of_agents, of_process, scenario_within};
+
+/// No part takes this long.
+const LIMIT: Duration = Duration::from_secs(600);
+
+const BYTES: u16 = 9100;
+const HOLD: u16 = 9101;
+const HTTP: u16 = 8080;
+
+/// The ports of the pod.
+pub(super) const PORTS: [u16; 3] = [BYTES, HOLD, HTTP];
+
+/// A scenario with a pod.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) at: &'a Scenario,
+    pub(super) pod: String,
+}
+
+/// The link's way: the command and its gateway.
+#[derive(Debug)]
+pub(super) struct Forward {
+    command: Command,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Runs `body` beside a fresh pod.
+pub(super) fn beside(name: &str, body: impl AsyncFnOnce(&Place<'_>)) {
+    scenario_within(LIMIT, Security::Privileged, name, async |at| {
+        let app = App::new("target").serving("bytes", BYTES).serving("hold", HOLD).port("http", 80, HTTP);
+        at.shop(&app).await;
+        let pods = at.namespace().api::<Pod>();
+        let list = pods.list(&ListParams::default().labels("app=target")).await;
+        let list = list.unwrap_or_else(|error| panic!("the pod: {error}"));
+        let pod = list.items.first().unwrap_or_else(|| panic!("no pod")).name_any();
+        body(&Place { at, pod }).await;
+    });
+}
+
+impl Place<'_> {
+    pub(super) fn namespace(&self) -> &str {
+        self.at.namespace().name()
+    }
+
+    pub(super) fn kubeconfig(&self) -> &Path {
+        self.at.cluster().kubeconfig()
+    }
+
+    /// Forwards of [`PORTS`] by the command.
+    pub(super) async fn forward(&self) -> Forward {
+        self.forward_by(self.kubeconfig()).await
+    }
+
+    /// As [`forward`](Self::forward), by another way to the API server.
+    pub(super) async fn forward_by(&self, kubeconfig: &Path) -> Forward {
+        let places = PORTS.map(|port| format!("pod/{}:{port}", self.pod));
+        let mut args = vec!["--namespace", self.namespace(), "forward"];
+        args.extend(places.iter().map(String::as_str));
+        let mut command = Command::start_with(kubeconfig, &args);
+        let mut addresses = vec![SocketAddr::from(([0, 0, 0, 0], 0)); PORTS.len()];
+        for _ in PORTS {
+            let told = command.told("forward").await;
+            let index = places.iter().position(|place| told["destination"] == place.as_str());
+            let address = told["address"].as_str().and_then(|address| address.parse().ok());
+            let (Some(index), Some(address)) = (index, address) else { panic!("{told}") };
+            addresses[index] = address;
+        }
+        Forward { command, addresses }
+    }
+
+    /// What the gateway holds.
+    pub(super) async fn gateway(&self) -> Held {
+        let mut agents = of_agents(self.at.namespace()).await;
+        assert_eq!(agents.len(), 1, "{agents:?}");
+        agents.remove(0)
+    }
+}
+
+impl Forward {
+    pub(super) fn bytes(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub(super) fn hold(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    pub(super) fn http(&self) -> SocketAddr {
+        self.addresses[2]
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.command.id()
+    }
+
+    /// What the command holds.
+    pub(super) fn held(&self) -> Held {
+        of_process(self.id())
+    }
+
+    /// Ends the command and waits until nothing of it is left.
+    pub(super) async fn end(self) {
+        self.command.signal("INT").await;
+        let ended = self.command.ended().await;
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    }
+}
