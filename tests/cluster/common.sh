@@ -43,7 +43,7 @@ eventually() {
   done
 }
 
-# daemon NAME CMD...: leaves CMD running, with its output in the state directory's log/NAME.log. No descriptor of the
+# daemon NAME CMD...: leaves CMD running, with its output at the end of the state directory's log/NAME.log. No descriptor of the
 # caller is passed on: a lock held by it would be held for the daemon's life.
 daemon() {
   local name=$1 fd
@@ -54,7 +54,7 @@ daemon() {
       fd=${fd##*/}
       [ "$fd" -le 2 ] || eval "exec $fd>&-"
     done
-    exec setsid "$@" </dev/null >"$STATE/log/$name.log" 2>&1
+    exec setsid "$@" </dev/null >>"$STATE/log/$name.log" 2>&1
   ) &
 }
 

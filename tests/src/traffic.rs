@@ -16,8 +16,6 @@ use crate::local::program;
 use crate::namespace::Namespace;
 use crate::wait::{LONG, SHORT, eventually};
 
-/// The pod's name.
-const POD: &str = "traffic";
 /// Where the program in the pod answers.
 const CONTROL: u16 = 9099;
 /// The last transfers are whole, and all connections proven, after this long at most.
@@ -49,7 +47,10 @@ pub struct Traffic {
 enum Place {
     /// Ends when dropped.
     Here(#[expect(dead_code, reason = "held for its end")] Child),
-    Pod(Api<Pod>),
+    Pod {
+        pods: Api<Pod>,
+        name: String,
+    },
 }
 
 /// What a program told.
@@ -148,14 +149,15 @@ impl Traffic {
     /// # Panics
     /// When the cluster refuses it.
     pub async fn in_pod(namespace: &Namespace, address: &str, plan: Plan) -> Self {
-        let mut spec = pod_spec(POD, &plan.args(address, CONTROL), &[]);
+        let name = format!("traffic-{:04x}", rand::random::<u16>());
+        let mut spec = pod_spec(&name, &plan.args(address, CONTROL), &[]);
         spec["restartPolicy"] = json!("Never");
-        let pod: Pod = object(json!({ "metadata": { "name": POD }, "spec": spec }));
+        let pod: Pod = object(json!({ "metadata": { "name": name }, "spec": spec }));
         namespace.create_object(&pod).await;
         let pods = namespace.api::<Pod>();
-        let client = Client::in_pod(pods.clone(), POD);
+        let client = Client::in_pod(pods.clone(), &name);
         let control = format!("http://127.0.0.1:{CONTROL}");
-        Self { what: "from the pod", plan, client, control, place: Place::Pod(pods) }
+        Self { what: "from the pod", plan, client, control, place: Place::Pod { pods, name } }
     }
 
     /// Waits until all connections are open and have had their first answers.
@@ -236,10 +238,10 @@ impl Traffic {
     }
 
     async fn end(self) {
-        let Place::Pod(pods) = self.place else { return };
-        let deleted = pods.delete(POD, &DeleteParams::default().grace_period(0)).await;
-        deleted.unwrap_or_else(|error| panic!("pod {POD}: {error}"));
-        eventually(format!("pod {POD} is gone"), LONG, async || match pods.get_opt(POD).await {
+        let Place::Pod { pods, name } = self.place else { return };
+        let deleted = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+        deleted.unwrap_or_else(|error| panic!("pod {name}: {error}"));
+        eventually(format!("pod {name} is gone"), LONG, async || match pods.get_opt(&name).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err("it is there".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -23,14 +23,16 @@ pub async fn eventually<T, E: Display>(
 ) -> T {
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
+    let mut last = "nothing".to_owned();
     loop {
         let why = match tokio::time::timeout(limit.saturating_sub(began.elapsed()), attempt()).await {
             Ok(Ok(value)) => return value,
             Ok(Err(why)) => why.to_string(),
-            Err(_) => "the attempt hung".to_owned(),
+            Err(_) => format!("the attempt hung; the one before: {last}"),
         };
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}: {why}");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+        last = why;
     }
 }

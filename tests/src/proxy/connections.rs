@@ -47,6 +47,7 @@ pub(super) struct Connections(Mutex<Table>);
 struct Table {
     /// Connections since the start; numbers the next one.
     count: u64,
+    cuts: u64,
     open: BTreeMap<u64, Arc<Entry>>,
 }
 
@@ -72,7 +73,8 @@ impl Connections {
             Cut::All | Cut::Upgraded => usize::MAX,
             Cut::OneUpgraded => 1,
         };
-        let table = self.table();
+        let mut table = self.table();
+        table.cuts += 1;
         let chosen = table.open.values().filter(|entry| !entry.is_cut());
         chosen
             .filter(|entry| which == Cut::All || entry.is_upgraded())
@@ -87,6 +89,10 @@ impl Connections {
 
     pub(super) fn upgraded(&self) -> usize {
         self.table().open.values().filter(|entry| entry.is_upgraded()).count()
+    }
+
+    pub(super) fn cuts(&self) -> u64 {
+        self.table().cuts
     }
 
     pub(super) fn accepted(&self) -> u64 {

@@ -141,6 +141,12 @@ impl Wire {
         self.set(|settings| settings.every = every);
     }
 
+    /// How often something was cut since the start, by call or by the clock.
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.0.connections.cuts()
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn open(&self) -> usize {

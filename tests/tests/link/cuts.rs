@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kubetether_tests::Plan;
 use kubetether_tests::proxy::Cut;
+use kubetether_tests::{Plan, eventually};
 
 use crate::scene::under_traffic;
 
@@ -43,8 +43,13 @@ fn the_oldest_every_second() {
 #[test]
 fn all_every_minute() {
     under_traffic("cut-minutely", Plan::full().rate(1536 * 1024), async |scene| {
+        let cuts = scene.proxy.wire().cuts();
         scene.proxy.wire().cut_every(Some((60 * SECOND, Cut::All)));
-        scene.transferred(2).await;
-        scene.proxy.wire().cut_every(None);
+        eventually("two cuts", 200 * SECOND, async || match scene.proxy.wire().cuts() - cuts {
+            2.. => Ok(()),
+            count => Err(count),
+        })
+        .await;
+        scene.moves_on().await;
     });
 }

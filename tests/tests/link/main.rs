@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
 
+mod blackholes;
 mod cuts;
+mod refusals;
 mod scene;
+mod stopped;

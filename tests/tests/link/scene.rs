@@ -14,6 +14,7 @@ use kubetether_tests::{
 const LIMIT: Duration = Duration::from_secs(400);
 
 /// What a scenario has at hand while traffic flows.
+#[expect(dead_code, reason = "held for as long as traffic flows")]
 pub(crate) struct Scene<'a> {
     pub(crate) at: &'a Scenario,
     pub(crate) proxy: Proxy,
@@ -24,7 +25,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) out: Traffic,
     /// From a pod through the exchange to this machine.
     pub(crate) into: Traffic,
-    _local: Apart,
+    pub(crate) local: Apart,
 }
 
 /// Runs `body` while traffic of `plan` flows both ways, and demands afterwards that nothing of it was lost.
@@ -53,21 +54,44 @@ pub(crate) fn within_limit(name: &str, body: impl AsyncFnOnce(&Scenario)) {
 
 impl<'a> Scene<'a> {
     pub(crate) async fn start(at: &'a Scenario, plan: Plan, settings: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_behind(at, plan, settings, |_| ()).await
+    }
+
+    /// Behind a proxy that does something from the start.
+    pub(crate) async fn start_behind(
+        at: &'a Scenario,
+        plan: Plan,
+        settings: impl FnOnce(Config) -> Config,
+        trouble: impl FnOnce(&Proxy),
+    ) -> Self {
         at.shop(&App::orders()).await;
         let local = Apart::http().await;
         let proxy = Proxy::start(at.cluster().kubeconfig()).await.unwrap();
+        trouble(&proxy);
         let config = settings(at.config().kubeconfig(proxy.kubeconfig()));
         let session = Session::start(config).await.good();
         let (exchange, forward) = tokio::join!(
             session.exchange("orders", To::port(local.port())),
             session.forward("deploy/orders:8080")
         );
-        let (exchange, forward) = (exchange.good(), forward.good());
+        Self::anew(at, proxy, session, exchange.good(), forward.good(), local, plan).await
+    }
+
+    /// New traffic through what is there.
+    pub(crate) async fn anew(
+        at: &'a Scenario,
+        proxy: Proxy,
+        session: Session,
+        exchange: Exchange,
+        forward: Forward,
+        local: Apart,
+        plan: Plan,
+    ) -> Self {
         let (out, into) = tokio::join!(
             Traffic::here(forward.address(), plan),
             Traffic::in_pod(at.namespace(), "orders:80", plan)
         );
-        let scene = Self { at, proxy, session, exchange, forward, out, into, _local: local };
+        let scene = Self { at, proxy, session, exchange, forward, out, into, local };
         tokio::join!(scene.out.running(), scene.into.running());
         scene
     }

@@ -56,7 +56,10 @@ pub(super) fn run(shared: &Shared, direction: Direction, bytes: u64, rate: u64) 
                 shared.report.open();
             }
             passed += count as u64;
-            pace.wait(count);
+            // The end is not to be waited for.
+            if !shared.stopped() {
+                pace.wait(count);
+            }
         };
         let body = match direction {
             Direction::Down => down(&mut client, bytes, &mut moved),
