@@ -7,7 +7,7 @@ use kubetether_wire::{CloseReason, Goodbye, GoodbyeCode, LinkConfig, Role};
 
 use crate::support::{
     cases,
-    lane::Break,
+    lane::{BREAKS, Break},
     script::{Script, everything, noise},
     world::{AGENT, CLIENT, Plan, World},
 };
@@ -36,13 +36,10 @@ impl Case {
         (world.plan, world.breaking) = (plan.to_vec(), breaking);
         let mut script = Script::new(everything(self.size));
         // So that streams are opened at any moment of the others' lives. Afterwards, events alone bring them to their end.
-        for _ in 0..900 {
-            let opening = script.open_next(&mut world);
-            world.pass(&mut script, Duration::from_millis(if opening { 3 } else { 100 }));
-            if script.is_over() {
-                break;
-            }
+        while script.open_next(&mut world) || !script.all_open() {
+            world.pass(&mut script, Duration::from_millis(3));
         }
+        world.run_until_over(&mut script, 60 * SECOND);
         script.release(&mut world);
         script.check()?;
         // Acknowledgements of the last frames, and carriers of which only silence tells.
@@ -63,15 +60,17 @@ impl Case {
                 lanes.push(Plan { carrier: *carrier, sender, at: wire.lanes[sender].passed });
             }
         }
-        let (cuts, broken) = (world.cuts, world.wires.values().any(|wire| wire.broken));
+        let broken = world.wires.values().any(|wire| wire.broken);
+        let whole = !broken && world.live_carriers() == [self.carriers; 2];
+        let cuts = world.cuts;
         world.want = 0;
         world.end(CLIENT).close(GoodbyeCode::Closed, "done");
         world.pass(&mut script, 70 * SECOND);
         let goodbye = Goodbye::new(GoodbyeCode::Closed, "done");
         match world.close_reason(AGENT) {
             Some(CloseReason::Peer(told)) if *told == goodbye => {}
-            // What was cut was the goodbye, or something so short before it that nobody knew yet.
-            Some(CloseReason::Lost) if broken || world.cuts > cuts => {}
+            // What was cut was the goodbye, or something so short before it that nothing can be said.
+            Some(CloseReason::Lost) if !whole || world.cuts > cuts => {}
             other => return Err(format!("the agent's link ended with {other:?}")),
         }
         Ok(lanes)
@@ -112,19 +111,6 @@ impl Case {
         }
     }
 }
-
-const NOW: Option<Duration> = Some(Duration::ZERO);
-const LATER: Option<Duration> = Some(Duration::from_millis(40));
-
-/// The ways to die: both ends know at once, one before the other, or one never but by silence.
-const BREAKS: [Break; 6] = [
-    Break { keep: [true, true], told: [NOW, NOW] },
-    Break { keep: [true, false], told: [NOW, LATER] },
-    Break { keep: [false, true], told: [LATER, NOW] },
-    Break { keep: [false, true], told: [NOW, None] },
-    Break { keep: [true, false], told: [None, NOW] },
-    Break { keep: [true, true], told: [None, None] },
-];
 
 /// Without a limit, and as small as can be.
 const WHOLE: usize = usize::MAX;

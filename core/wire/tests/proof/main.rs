@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for what it expects")]
+#![allow(clippy::print_stdout, reason = "what a failed case was")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod cuts;
+mod random;

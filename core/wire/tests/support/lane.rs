@@ -121,6 +121,19 @@ pub(crate) struct Break {
     pub(crate) told: [Option<Duration>; 2],
 }
 
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const LATER: Option<Duration> = Some(Duration::from_millis(40));
+
+/// The ways to die: both ends know at once, one before the other, or one never but by silence.
+pub(crate) const BREAKS: [Break; 6] = [
+    Break { keep: [true, true], told: [NOW, NOW] },
+    Break { keep: [true, false], told: [NOW, LATER] },
+    Break { keep: [false, true], told: [LATER, NOW] },
+    Break { keep: [false, true], told: [NOW, None] },
+    Break { keep: [true, false], told: [None, NOW] },
+    Break { keep: [true, true], told: [None, None] },
+];
+
 /// The agent's side of a carrier before and after the client's hello.
 #[derive(Debug)]
 pub(crate) enum Door {

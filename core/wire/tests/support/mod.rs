@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 pub(crate) mod lane;
+pub(crate) mod model;
 pub(crate) mod script;
 pub(crate) mod world;
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use kubetether_wire::{
-    Answer, CarrierId, Event, Link, Open, Read, Refusal, RefusalCode, Request, ResetCode, StreamError,
-    StreamId,
+    Answer, Event, Link, Open, Read, Refusal, RefusalCode, Request, ResetCode, StreamError, StreamId,
 };
 
 use super::world::{AGENT, CLIENT, Programs, World};
@@ -101,8 +100,6 @@ pub(crate) struct Script {
     going: [BTreeMap<StreamId, Going>; 2],
     /// Streams of each end that are over, by their course.
     over: [BTreeMap<usize, Seen>; 2],
-    /// Datagrams and such come here some day; carriers that ended, for now.
-    pub(crate) ended: [Vec<CarrierId>; 2],
     /// Streams that nobody reads, released at the end.
     held: Vec<(usize, StreamId)>,
     opened: usize,
@@ -110,14 +107,7 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(courses: Vec<Course>) -> Self {
-        Self {
-            courses,
-            going: Default::default(),
-            over: Default::default(),
-            ended: Default::default(),
-            held: Vec::new(),
-            opened: 0,
-        }
+        Self { courses, going: Default::default(), over: Default::default(), held: Vec::new(), opened: 0 }
     }
 
     /// Opens the next stream; `false` when there is none, or its opener is not there yet.
@@ -132,9 +122,9 @@ impl Script {
         true
     }
 
-    /// Whether every end of every stream is over.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.iter().all(|over| over.len() == self.courses.len())
+    /// Whether every stream was opened.
+    pub(crate) fn all_open(&self) -> bool {
+        self.opened == self.courses.len()
     }
 
     /// Releases what nobody reads.
@@ -249,9 +239,13 @@ impl Programs for Script {
                 assert!(link.opened(id).is_some(), "an answer that is none");
                 self.go(end, id, link);
             }
-            Event::CarrierEnded(id, _) => self.ended[end].push(id),
             _ => {}
         }
+    }
+
+    /// Whether every end of every stream is over.
+    fn is_over(&self) -> bool {
+        self.over.iter().all(|over| over.len() == self.courses.len())
     }
 }
 

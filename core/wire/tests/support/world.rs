@@ -20,6 +20,16 @@ pub(crate) const AGENT: usize = 1;
 pub(crate) trait Programs {
     /// Something happened at an end. The link is the one of that end.
     fn event(&mut self, end: usize, event: Event, link: &mut Link);
+
+    /// An end's link is closed; an end was without a carrier for at most `barest`.
+    fn closed(&mut self, end: usize, barest: Duration) {
+        let _ = (end, barest);
+    }
+
+    /// Whether there is nothing more to wait for.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// May change what goes into a lane: the end that sends, the carrier, the bytes.
@@ -29,6 +39,8 @@ pub(crate) type Tap = Box<dyn FnMut(usize, CarrierId, &[u8]) -> Vec<u8>>;
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) links: [Option<Link>; 2],
+    /// A link of the agent that is over, whose program does not know yet.
+    retired: Option<Link>,
     agent_config: LinkConfig,
     /// The name of the agent's process.
     pub(crate) incarnation: [u8; 16],
@@ -79,6 +91,7 @@ impl World {
         Self {
             now,
             links: [Some(Link::client(client, [1; 16], [2; 32], [3; 16])), None],
+            retired: None,
             agent_config: agent,
             incarnation: [9; 16],
             wires: BTreeMap::new(),
@@ -111,6 +124,11 @@ impl World {
         self.links[end].as_ref().map(Link::stats).unwrap_or_default()
     }
 
+    /// Carriers that are up, as each end sees it.
+    pub(crate) fn live_carriers(&self) -> [usize; 2] {
+        [CLIENT, AGENT].map(|end| self.links[end].as_ref().map_or(0, Link::live_carriers))
+    }
+
     pub(crate) fn close_reason(&self, end: usize) -> Option<&CloseReason> {
         self.links[end].as_ref().and_then(Link::close_reason)
     }
@@ -123,26 +141,17 @@ impl World {
         barest(self.bare[CLIENT]).max(barest(self.bare[AGENT]))
     }
 
-    /// Runs until `done`, at most `most` of simulated time. Returns whether it was done.
-    pub(crate) fn run_until(
-        &mut self,
-        programs: &mut impl Programs,
-        most: Duration,
-        mut done: impl FnMut(&mut Self) -> bool,
-    ) -> bool {
+    /// Runs until the programs are over, at most `most` of simulated time. Returns whether they are.
+    pub(crate) fn run_until_over(&mut self, programs: &mut impl Programs, most: Duration) -> bool {
         let end = self.now + most;
-        loop {
-            self.act(programs);
-            if done(self) {
-                return true;
-            }
-            let Some(next) = self.next_at().filter(|next| *next <= end) else {
-                self.now = end;
-                self.act(programs);
-                return done(self);
-            };
+        self.act(programs);
+        while !programs.is_over()
+            && let Some(next) = self.next_at().filter(|next| *next <= end)
+        {
             self.now = self.now.max(next);
+            self.act(programs);
         }
+        programs.is_over()
     }
 
     /// Lets time pass, with all that happens on the way.
@@ -333,7 +342,9 @@ impl World {
         reader: kubetether_wire::FrameReader,
     ) -> Result<(), Goodbye> {
         // The table of an agent holds no link that is over.
-        self.links[AGENT].take_if(|agent| agent.close_reason().is_some());
+        if let Some(over) = self.links[AGENT].take_if(|agent| agent.close_reason().is_some()) {
+            self.retired = Some(over);
+        }
         if self.links[AGENT].is_none() {
             self.links[AGENT] = Some(Link::agent(self.agent_config.clone(), hello, self.incarnation)?);
         }
@@ -433,6 +444,11 @@ impl World {
 
     fn events(&mut self, programs: &mut impl Programs) -> bool {
         let (now, mut moved) = (self.now, false);
+        if let Some(mut over) = self.retired.take() {
+            while let Some(event) = over.poll_event() {
+                programs.event(AGENT, event, &mut over);
+            }
+        }
         for end in [CLIENT, AGENT] {
             if !self.awake(end) {
                 continue;
@@ -451,6 +467,9 @@ impl World {
                     && let Some(wire) = self.wires.get_mut(&id).filter(|_| end == CLIENT)
                 {
                     wire.hello_by = None;
+                }
+                if event == Event::Closed {
+                    programs.closed(end, self.barest());
                 }
                 programs.event(end, event, self.end(end));
             }
