@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use kubetether_link::{Link, Open, OpenError, RefusalCode, Stream, relay};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::resolve::Resolver;
+use crate::cluster::agent_link::Health;
+use crate::descriptors;
+use crate::gateway::User;
 use crate::life::Life;
 use crate::session::Shared;
 use crate::stats::{Counted, Counters, Stats};
@@ -29,12 +32,13 @@ const BREATH: Duration = Duration::from_millis(50);
 pub struct ForwardOptions {
     pub(crate) bind: IpAddr,
     pub(crate) port: u16,
+    pub(crate) connections: usize,
     pub(crate) deadline: Option<Duration>,
 }
 
 impl Default for ForwardOptions {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::LOCALHOST.into(), port: 0, deadline: None }
+        Self { bind: Ipv4Addr::LOCALHOST.into(), port: 0, connections: 4096, deadline: None }
     }
 }
 
@@ -57,6 +61,14 @@ impl ForwardOptions {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Connections that may be open at once; callers beyond that wait to be accepted. Default: 4,096. Descriptors bound
+    /// them as well: the last third of the process's limit, or the last 32, is left to the session's own needs.
+    #[must_use]
+    pub fn connections(mut self, most: usize) -> Self {
+        self.connections = most.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
@@ -165,6 +177,7 @@ pub(crate) async fn start(
             resolver: Resolver::new(destination.clone()),
             counters: Counters::default(),
             ending: CancellationToken::new(),
+            _gateway: shared.gateway.user(),
         });
         shared.gateway.link(shared, deadline).await?;
         life.progress(3, 3, format!("dialling {destination}"));
@@ -179,7 +192,7 @@ pub(crate) async fn start(
     };
     life.set(HandleState::Active);
     let counters = route.counters.clone();
-    shared.tasks.spawn("forward", serve(listener, route));
+    shared.tasks.spawn("forward", serve(listener, route, options.connections));
     Ok(Forward { life: life.clone(), address, destination, counters })
 }
 
@@ -191,28 +204,69 @@ struct Route {
     counters: Counters,
     /// Ends the connections that are open.
     ending: CancellationToken,
+    /// While there is a forward, a gateway that is lost is replaced.
+    _gateway: User,
 }
 
-async fn serve(listener: TcpListener, route: Arc<Route>) {
-    loop {
-        tokio::select! {
-            _ = route.life.end_wanted() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    let counted = route.counters.connection();
-                    let task = route.clone().connection(socket, counted);
-                    route.shared.tasks.spawn("forwarded connection", task);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a local connection could not be accepted");
-                    tokio::time::sleep(BREATH).await;
-                }
+/// Takes connections until the end is asked for, and tells how the way to the cluster stands.
+async fn serve(listener: TcpListener, route: Arc<Route>, most: usize) {
+    let _guard = route.life.guard();
+    let places = Arc::new(Semaphore::new(most));
+    let mut health = route.shared.gateway.health();
+    health.mark_changed();
+    let taking = async {
+        let mut accepting = std::pin::pin!(accept(&listener, &route, &places));
+        loop {
+            tokio::select! {
+                _ = route.life.end_wanted() => break,
+                Ok(()) = health.changed() => route.life.set(match &*health.borrow_and_update() {
+                    Health::Up => HandleState::Active,
+                    Health::Down(reason) => HandleState::Degraded(reason.clone()),
+                }),
+                () = &mut accepting => {}
             }
         }
-    }
+    };
+    taking.await;
     drop(listener);
     route.ending.cancel();
     route.life.end(HandleState::Closed, Ok(()));
+}
+
+/// Takes connections for ever. Callers beyond the most there may be, or for whom no descriptor is left, wait in the
+/// kernel's queue.
+async fn accept(listener: &TcpListener, route: &Arc<Route>, places: &Arc<Semaphore>) {
+    let mut short = false;
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        if !descriptors::are_left(listener) {
+            if !std::mem::replace(&mut short, true) {
+                tracing::warn!(
+                    limit = descriptors::limit(),
+                    "descriptors run out: local connections wait until others end; raise the limit (ulimit -n)"
+                );
+            }
+            drop(place);
+            tokio::time::sleep(BREATH).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                short = false;
+                let counted = route.counters.connection();
+                let task = route.clone().connection(socket, counted);
+                route.shared.tasks.spawn("forwarded connection", async move {
+                    task.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a local connection could not be accepted");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
 }
 
 impl Route {
@@ -241,35 +295,27 @@ impl Route {
 
     /// A stream whose far end has dialled the destination.
     async fn dial(&self, deadline: Deadline) -> Result<Stream> {
-        let link = match self.shared.gateway.link(&self.shared, deadline).await {
-            Ok(link) => {
-                if matches!(self.life.state(), HandleState::PassThrough(_)) {
-                    self.life.set(HandleState::Active);
+        let (mut place, mut fresh) = self.resolver.place(&self.shared.cluster, false, deadline).await?;
+        loop {
+            let link = self.shared.gateway.link(&self.shared, deadline).await?;
+            match self.open(&link, place.clone(), deadline).await {
+                // The pod may have been replaced since it was looked up.
+                Err(error) if !fresh && matches!(error.code(), ErrorCode::Refused | ErrorCode::Deadline) => {
+                    (place, fresh) = self.resolver.place(&self.shared.cluster, true, deadline).await?;
                 }
-                link
+                // Not the destination, but the gateway is gone or about to go: the next one may do.
+                Err(_) if !link.is_usable() && deadline.left() > BREATH => tokio::time::sleep(BREATH).await,
+                other => return other,
             }
-            Err(error) => {
-                if self.life.state() == HandleState::Active {
-                    self.life.set(HandleState::PassThrough(error.to_string()));
-                }
-                return Err(error);
-            }
-        };
-        let (place, fresh) = self.resolver.place(&self.shared.cluster, false, deadline).await?;
-        match self.open(&link, place, deadline).await {
-            // The pod may have been replaced since it was looked up.
-            Err(error) if !fresh && matches!(error.code(), ErrorCode::Refused | ErrorCode::Deadline) => {
-                let (place, _) = self.resolver.place(&self.shared.cluster, true, deadline).await?;
-                self.open(&link, place, deadline).await
-            }
-            other => other,
         }
     }
 
     async fn open(&self, link: &Link, (host, port): (String, u16), deadline: Deadline) -> Result<Stream> {
         let limit = deadline.left().min(DIAL);
         let open = Open::Dial { host: host.clone(), port, deadline: limit };
-        match tokio::time::timeout(limit + Duration::from_secs(1), link.open(open)).await {
+        // While the link bears nothing, the destination has not been asked yet.
+        let waiting = tokio::time::timeout_at(deadline.instant(), link.open(open));
+        match waiting.await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(refused(self.resolver.destination(), &host, error)),
             Err(_) => Err(Error::deadline(format_args!(

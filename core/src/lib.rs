@@ -26,10 +26,12 @@
     reason = "tables of codes and enums of dependencies are non-exhaustive: a wildcard is what they ask for"
 )]
 
+mod backoff;
 pub mod blocking;
 mod cluster;
 mod config;
 mod deadline;
+mod descriptors;
 mod ending;
 mod error;
 mod event;

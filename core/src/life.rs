@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::ending::Ending;
 use crate::event::Hub;
-use crate::{Deadline, HandleId, HandleState, Result};
+use crate::{Deadline, Error, ErrorCode, HandleId, HandleState, Result};
 
 /// Shared by a handle, the task that does its work, and its session.
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl Life {
         self.ending.done(outcome);
     }
 
+    /// Ends the handle in any case, should its task panic.
+    pub(crate) fn guard(self: &Arc<Self>) -> Guard {
+        Guard(self.clone())
+    }
+
     /// Asks for the end and waits for it. Cancel-safe.
     pub(crate) async fn close(&self, deadline: Deadline) -> Result<()> {
         self.ending.wait(&self.what, deadline).await
@@ -89,5 +94,39 @@ impl Life {
             Ok(state) => state.clone(),
             Err(_) => HandleState::Closed,
         }
+    }
+}
+
+/// Held by the task that does a handle's work.
+#[derive(Debug)]
+pub(crate) struct Guard(Arc<Life>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() || self.0.state().is_over() {
+            return;
+        }
+        let text = format!("a fault of kubetether itself: the task of the {} panicked", self.0.what);
+        let error = Error::new(ErrorCode::Internal, text.clone());
+        self.0.end(HandleState::Lost(text), Err(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handle_whose_task_panics_is_over() {
+        let life = Life::new(&Arc::new(Hub::new()), "forward", "db:5432");
+        let guard = life.guard();
+        let task = tokio::spawn(async move {
+            let _guard = guard;
+            panic!("on purpose");
+        });
+        assert!(task.await.is_err());
+        assert!(matches!(life.over().await, HandleState::Lost(why) if why.contains("forward of db:5432")));
+        let error = life.close(Deadline::secs(5)).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Internal);
     }
 }

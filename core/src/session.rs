@@ -1,19 +1,22 @@
 //! The session: one developer's attachment to one cluster and namespace.
 
 mod keeper;
+mod parts;
+mod pulse;
 mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+pub(crate) use self::parts::Part;
 pub(crate) use self::shared::{Reservation, Shared};
 use crate::event::Events;
 use crate::exchange::{self, Exchange, ExchangeOptions};
 use crate::forward::{self, Forward, ForwardOptions};
 use crate::life::Life;
-use crate::{Config, Deadline, Destination, Error, Result, SessionState, Target, To};
+use crate::{Config, Deadline, Destination, Error, ErrorCode, Result, SessionState, Target, To};
 
 /// One developer's attachment to one cluster and namespace; a cheap handle.
 ///
@@ -43,7 +46,7 @@ impl Session {
     /// Reaches the cluster and announces the session there (a Lease). Must be called within a tokio
     /// runtime, on which the session's tasks run from then on.
     ///
-    /// Cancel-safe: a cancelled start leaves nothing but, at worst, a Lease that expires.
+    /// Cancel-safe: a cancelled start is undone in the background.
     ///
     /// # Errors
     /// [`Kubeconfig`](crate::ErrorCode::Kubeconfig) and [`NoSuchContext`](crate::ErrorCode::NoSuchContext)
@@ -52,10 +55,12 @@ impl Session {
     /// [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) or [`Deadline`](crate::ErrorCode::Deadline).
     pub async fn start(config: Config) -> Result<Self> {
         let deadline = Deadline::after(config.start_deadline);
-        let start = Shared::start(config, deadline);
-        let shared = tokio::time::timeout_at(deadline.instant(), start)
-            .await
-            .map_err(|_| Error::deadline("the start of the session"))??;
+        let (tell, told) = oneshot::channel();
+        // A task goes on when the caller gives up, so that a Lease that was made is taken away again.
+        tokio::spawn(Shared::start(config, deadline, tell));
+        let shared = told.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorCode::Internal, "a fault of kubetether itself: the session's start panicked"))
+        })?;
         let shared = Arc::new(shared);
         keeper::spawn(&shared);
         Ok(Self { _last: Arc::new(LastHandle(shared.clone())), shared })

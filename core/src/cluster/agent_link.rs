@@ -1,21 +1,76 @@
-//! A link to an agent, kept alive: carriers are dialled at the start and again whenever one is lost.
+//! A link to an agent, kept alive: carriers are dialled at the start, and from then on by need, until the link is closed.
 
+mod keeper;
+
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kubetether_link::{AttachError, GoodbyeCode, Link, LinkConfig, Role};
+use kubetether_link::{AttachError, CarrierId, GoodbyeCode, Link, LinkConfig, Role};
+use tokio::sync::{Notify, watch};
 
+use self::keeper::Keeper;
 use super::agent_pod::CONTROL_PORT;
-use super::api::is_passing;
+use super::observed::{self, Facts};
 use super::pod_wait::AgentPod;
 use super::{Cluster, transport};
+use crate::backoff::{Backoff, Pace};
 use crate::tasks::Tasks;
 use crate::{Config, Deadline, Error, ErrorCode, Result};
 
 /// One attempt to dial a carrier and say hello.
 const DIAL: Duration = Duration::from_secs(10);
+/// Between attempts for the first carrier.
+const FIRST: Pace = Pace { first: Duration::from_millis(20), last: Duration::from_millis(500) };
 
-/// Opens a link with its first carrier, and leaves a task in `tasks` that keeps as many carriers as
-/// the settings ask for until the link is closed.
+/// A link and how it stands; a cheap handle.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentLink {
+    link: Link,
+    // the keeper of its carriers -> whoever promises something that rests on it
+    health: watch::Receiver<Health>,
+}
+
+/// Whether bytes can flow on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// They can, as far as is known.
+    Up,
+    /// They cannot at the moment: who cannot be reached, and why.
+    Down(String),
+}
+
+impl Deref for AgentLink {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
+impl AgentLink {
+    /// How it stands.
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Whether new streams may be opened on it: it is not closed, and its agent not about to leave.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.link.close_reason().is_none() && !*self.link.peer_draining().borrow()
+    }
+
+    /// Waits until its agent is gone or about to go; says why.
+    pub(crate) async fn leaving(&self) -> String {
+        let mut draining = self.link.peer_draining();
+        tokio::select! {
+            reason = self.link.closed() => reason.to_string(),
+            Ok(_) = draining.wait_for(|draining| *draining) => "the agent's pod is about to go".to_owned(),
+        }
+    }
+}
+
+/// Opens a link with its first carrier, and leaves a task in `tasks` that keeps carriers as the settings say until the
+/// link is closed.
 pub(crate) async fn connect(
     cluster: &Cluster,
     pod: &AgentPod,
@@ -23,7 +78,7 @@ pub(crate) async fn connect(
     who: &str,
     tasks: &Tasks,
     deadline: Deadline,
-) -> Result<Link> {
+) -> Result<AgentLink> {
     let settings = LinkConfig::new(Role::Client)
         .software(env!("CARGO_PKG_VERSION"))
         .who(who)
@@ -33,9 +88,16 @@ pub(crate) async fn connect(
     let link = Link::client(settings).map_err(|error| {
         Error::new(ErrorCode::Internal, "a link cannot be made: no randomness").because(error)
     })?;
-    first_carrier(cluster, pod, &link, deadline).await?;
-    tasks.spawn("carriers of a link", keep(cluster.clone(), pod.clone(), link.clone(), config.carriers));
-    Ok(link)
+    let way = Way {
+        cluster: cluster.clone(),
+        pod: pod.clone(),
+        link: link.clone(),
+        keeper: Arc::new(Notify::new()),
+    };
+    let first = first_carrier(&way, deadline).await?;
+    let (keeper, health) = Keeper::new(way, config, first);
+    tasks.spawn("carriers of a link", keeper.run());
+    Ok(AgentLink { link, health })
 }
 
 /// Whether the agent was about to go, or gone, when it was dialled: another one has to be found.
@@ -46,11 +108,11 @@ pub(crate) fn is_leaving(error: &Error) -> bool {
 }
 
 /// Dials until the agent answers: its container runs a moment before its port is open.
-async fn first_carrier(cluster: &Cluster, pod: &AgentPod, link: &Link, deadline: Deadline) -> Result<()> {
-    let mut delays = delays(Duration::from_millis(20), Duration::from_millis(500));
+async fn first_carrier(way: &Way, deadline: Deadline) -> Result<Dialled> {
+    let mut backoff = Backoff::new(FIRST);
     loop {
-        let error = match Box::pin(attach(cluster, pod, link, deadline.at_most(DIAL))).await {
-            Ok(()) => return Ok(()),
+        let error = match Box::pin(way.dial(deadline.at_most(DIAL))).await {
+            Ok(first) => return Ok(first),
             Err(error) => error,
         };
         let hopeless = is_leaving(&error)
@@ -58,7 +120,7 @@ async fn first_carrier(cluster: &Cluster, pod: &AgentPod, link: &Link, deadline:
                 error.code(),
                 ErrorCode::Forbidden | ErrorCode::Unauthorized | ErrorCode::AgentVersion
             );
-        let delay = delays.next().unwrap_or_default();
+        let delay = backoff.after(&error);
         if hopeless || deadline.left() <= delay {
             return Err(error);
         }
@@ -66,79 +128,43 @@ async fn first_carrier(cluster: &Cluster, pod: &AgentPod, link: &Link, deadline:
     }
 }
 
-/// Keeps `wanted` carriers up until the link is closed.
-async fn keep(cluster: Cluster, pod: AgentPod, link: Link, wanted: usize) {
-    let mut carriers = link.carriers();
-    let mut delays_now = delays(FIRST_DELAY, LAST_DELAY);
-    loop {
-        tokio::select! {
-            _ = link.closed() => return,
-            enough = carriers.wait_for(|up| *up < wanted) => if enough.is_err() { return },
-        }
-        let attempt = tokio::select! {
-            _ = link.closed() => return,
-            attempt = Box::pin(attach(&cluster, &pod, &link, Deadline::after(DIAL))) => attempt,
-        };
-        let error = match attempt {
-            Ok(()) => {
-                delays_now = delays(FIRST_DELAY, LAST_DELAY);
-                continue;
-            }
-            Err(error) => error,
-        };
-        tracing::debug!(pod = pod.name, error = error.report(), "no carrier");
-        if error.code() == ErrorCode::NoSuchTarget {
-            // The pod is gone for good, and its streams with it.
-            link.close(GoodbyeCode::AgentRestarted, "the agent's pod is gone");
-            return;
-        }
-        if !is_passing(&error) && *carriers.borrow() == 0 {
-            tracing::debug!(pod = pod.name, "the agent cannot be reached at the moment");
-        }
-        let delay = delays_now.next().unwrap_or(LAST_DELAY);
-        tokio::select! {
-            _ = link.closed() => return,
-            () = tokio::time::sleep(delay) => {}
+/// A carrier that is up.
+type Dialled = (CarrierId, Arc<Facts>);
+
+/// Where carriers lead, and whose they are; a cheap handle.
+#[derive(Clone, Debug)]
+struct Way {
+    cluster: Cluster,
+    pod: AgentPod,
+    link: Link,
+    /// Told when a carrier ends.
+    keeper: Arc<Notify>,
+}
+
+impl Way {
+    async fn dial(&self, deadline: Deadline) -> Result<Dialled> {
+        let pod = &self.pod.name;
+        let (read, write) = transport::dial(&self.cluster, pod, CONTROL_PORT, deadline).await?;
+        let (read, write, facts) = observed::observe(read, write, self.keeper.clone());
+        match self.link.attach(read, write, deadline.instant()).await {
+            Ok(id) => Ok((id, facts)),
+            Err(error) => Err(not_attached(pod, facts.why(), error)),
         }
     }
 }
 
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LAST_DELAY: Duration = Duration::from_secs(3);
-
-async fn attach(cluster: &Cluster, pod: &AgentPod, link: &Link, deadline: Deadline) -> Result<()> {
-    let object = format!("pods/{}", pod.name);
-    let (read, write) = transport::dial(cluster, &pod.name, CONTROL_PORT, deadline).await?;
-    match link.attach(read, write, deadline.instant()).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let code = match &error {
-                AttachError::Refused(goodbye) if goodbye.code == GoodbyeCode::Version => {
-                    ErrorCode::AgentVersion
-                }
-                _ => ErrorCode::AgentUnreachable,
-            };
-            let message = format!("the agent in pod {} does not answer", pod.name);
-            Err(Error::new(code, message).on(object).because(error))
-        }
-    }
-}
-
-/// Ever longer delays, doubling up to `last`.
-fn delays(first: Duration, last: Duration) -> impl Iterator<Item = Duration> {
-    std::iter::successors(Some(first), move |delay| Some((*delay * 2).min(last)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_up_to_the_last() {
-        let list: Vec<u64> = delays(Duration::from_millis(100), Duration::from_millis(350))
-            .take(4)
-            .map(|d| d.as_millis() as u64)
-            .collect();
-        assert_eq!(list, [100, 200, 350, 350]);
-    }
+fn not_attached(pod: &str, why: Option<&str>, error: AttachError) -> Error {
+    let code = match &error {
+        AttachError::Refused(goodbye) if goodbye.code == GoodbyeCode::Version => ErrorCode::AgentVersion,
+        _ => ErrorCode::AgentUnreachable,
+    };
+    let words = match (why, &error) {
+        // What the node said on the way matters more than that the carrier ended.
+        (Some(why), AttachError::Ended | AttachError::Io(_) | AttachError::TimedOut) => why.to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(code, format!("the agent in pods/{pod} cannot be reached: {words}"))
+        .on(format!("pods/{pod}"))
+        .try_this(format!("`kubectl describe pod {pod}` and `kubectl logs {pod}` tell how it is"))
+        .because(error)
 }

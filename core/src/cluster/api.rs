@@ -266,6 +266,12 @@ pub(crate) fn is_passing(error: &Error) -> bool {
     }
 }
 
+/// How long the API server wants us to wait before the next try, where it said so.
+pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+    let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
 fn words(status: &kube::core::Status) -> &str {
     if status.message.is_empty() { &status.reason } else { &status.message }
 }

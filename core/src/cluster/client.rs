@@ -6,6 +6,7 @@
 mod auth;
 mod bounded;
 mod connections;
+mod retry_after;
 mod send;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kubetether_link::{GoodbyeCode, Link};
+use kubetether_link::GoodbyeCode;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,10 +17,12 @@ use super::note::Note;
 use super::plan::{Look, Plan};
 use super::start::{Kept, locals, pod_ready};
 use super::{prove, service, stop};
+use crate::backoff::{Backoff, Pace};
+use crate::cluster::agent_link::{self, Health};
 use crate::cluster::pod_wait::{self, Controller};
-use crate::cluster::{agent_link, calls, names};
+use crate::cluster::{calls, names};
 use crate::life::Life;
-use crate::session::{Reservation, Shared};
+use crate::session::{Part, Reservation, Shared};
 use crate::stats::Counters;
 use crate::{Deadline, HandleState, Result};
 
@@ -30,7 +32,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// A Service whose interceptor is gone for longer is put back meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to reach the interceptor's next pod.
-const PAUSE: Duration = Duration::from_millis(500);
+const PACE: Pace = Pace { first: Duration::from_millis(500), last: Duration::from_secs(3) };
 /// Between two looks at a Service that may not be watched.
 const LOOK: Duration = Duration::from_secs(5);
 /// One attempt to reach the interceptor's next pod, or to put a change back.
@@ -52,6 +54,8 @@ pub(crate) struct Guard {
     blind: bool,
     /// Whether somebody else has the Service for a while.
     theirs: bool,
+    /// Whether bytes flow on the link to the interceptor.
+    reached: bool,
     reservation: Option<Reservation>,
 }
 
@@ -75,6 +79,7 @@ impl Guard {
             look_again: None,
             blind: false,
             theirs: false,
+            reached: true,
             reservation: None,
         }
     }
@@ -105,7 +110,9 @@ impl Guard {
     /// Runs until the exchange is over, and ends it.
     pub(crate) async fn watch(mut self, mut kept: Kept, note: Note) {
         let mut changes = changes(&self.shared, &self.plan.service);
-        let mut carriers = kept.link.carriers();
+        let mut health = kept.link.health();
+        health.mark_changed();
+        let _life = self.life.guard();
         let end = loop {
             let again = self.look_again.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -128,14 +135,17 @@ impl Guard {
                         Err(_) => self.look_again = Some(Instant::now() + LOOK),
                     }
                 }
-                Ok(()) = carriers.changed() => match *carriers.borrow_and_update() {
-                    0 => self.life.set(HandleState::PassThrough("the connection to the interceptor was lost".into())),
-                    _ => self.active_again(),
-                },
-                () = leaving(&kept.link) => match self.next_pod(&mut kept, &note).await {
-                    None => carriers = kept.link.carriers(),
+                why = kept.link.leaving() => match self.next_pod(&mut kept, &note, &why).await {
+                    None => {
+                        health = kept.link.health();
+                        health.mark_changed();
+                    }
                     Some(end) => break end,
                 },
+                Ok(()) = health.changed() => {
+                    let health = health.borrow_and_update().clone();
+                    self.link_stands(health);
+                }
             }
         };
         match end {
@@ -144,8 +154,18 @@ impl Guard {
         }
     }
 
+    /// How the link to the interceptor stands. Without it the interceptor passes through.
+    fn link_stands(&mut self, health: Health) {
+        self.shared.part(Part::Interceptor(self.life.id()), health.clone());
+        self.reached = health == Health::Up;
+        match health {
+            Health::Up => self.active_again(),
+            Health::Down(reason) => self.life.set(HandleState::PassThrough(reason)),
+        }
+    }
+
     fn active_again(&self) {
-        if !self.theirs && matches!(self.life.state(), HandleState::PassThrough(_)) {
+        if self.reached && !self.theirs && self.life.state().is_disturbed() {
             self.life.set(HandleState::Active);
         }
     }
@@ -239,9 +259,11 @@ impl Guard {
 
     /// Waits for the interceptor's next pod and arms it. When that takes long the Service is put back
     /// meanwhile, and taken again afterwards.
-    async fn next_pod(&mut self, kept: &mut Kept, note: &Note) -> Option<End> {
-        self.life
-            .set(HandleState::PassThrough("the interceptor's pod is gone; its next one is awaited".into()));
+    async fn next_pod(&mut self, kept: &mut Kept, note: &Note, why: &str) -> Option<End> {
+        self.link_stands(Health::Down(format!(
+            "the interceptor's pod is gone and its next one is awaited: {why}"
+        )));
+        let mut backoff = Backoff::new(PACE);
         let late = Instant::now() + PATIENCE;
         let mut put_back = false;
         loop {
@@ -258,10 +280,10 @@ impl Guard {
                 }
             };
             tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
-            self.life.set(HandleState::PassThrough(error.to_string()));
+            self.link_stands(Health::Down(error.to_string()));
             match self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await {
                 Ok(None) => return Some(End::Lost(format!("services/{} was deleted", self.plan.service))),
-                Ok(Some(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(Some(_)) | Err(_) => tokio::time::sleep(backoff.after(&error)).await,
             }
         }
         if put_back {
@@ -272,8 +294,8 @@ impl Guard {
             if let Err(error) = proven {
                 self.life.notice(error.to_string());
             }
-            self.life.set(HandleState::Active);
         }
+        self.link_stands(Health::Up);
         None
     }
 
@@ -309,14 +331,5 @@ impl Guard {
         }
         kept.moved(shared, pod, link);
         Ok(())
-    }
-}
-
-/// Waits until the agent of this link is gone or about to go.
-async fn leaving(link: &Link) {
-    let mut draining = link.peer_draining();
-    tokio::select! {
-        reason = link.closed() => tracing::debug!(%reason, "the link to the interceptor ended"),
-        Ok(_) = draining.wait_for(|draining| *draining) => tracing::debug!("the interceptor's pod is about to go"),
     }
 }

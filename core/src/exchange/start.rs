@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kubetether_link::Link;
 
 use super::guard::Guard;
 use super::inbound::InboundSlot;
@@ -15,9 +14,10 @@ use super::interceptor::Interceptor;
 use super::note::Note;
 use super::plan::Plan;
 use super::{Exchange, ExchangedPort, prove, service};
+use crate::cluster::agent_link::{self, AgentLink};
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
-use crate::cluster::{agent_link, calls, names};
+use crate::cluster::{calls, names};
 use crate::life::Life;
 use crate::session::{Reservation, Shared};
 use crate::stats::Counters;
@@ -34,7 +34,7 @@ const UNDO: Duration = Duration::from_secs(45);
 pub(crate) struct Kept {
     pub(crate) interceptor: Interceptor,
     pub(crate) pod: AgentPod,
-    pub(crate) link: Link,
+    pub(crate) link: AgentLink,
     pub(crate) inbound: InboundSlot,
     /// What it was made for: it serves only a Service that still looks like this.
     pub(super) made_for: Plan,
@@ -226,7 +226,13 @@ impl Start<'_> {
 }
 
 impl Kept {
-    fn new(shared: &Shared, interceptor: Interceptor, pod: AgentPod, link: Link, made_for: Plan) -> Self {
+    fn new(
+        shared: &Shared,
+        interceptor: Interceptor,
+        pod: AgentPod,
+        link: AgentLink,
+        made_for: Plan,
+    ) -> Self {
         let inbound = InboundSlot::default();
         let kept = Self { interceptor, pod, link, inbound, made_for, taken_as: None };
         kept.serve(shared);
@@ -234,13 +240,13 @@ impl Kept {
     }
 
     /// The interceptor has another pod now.
-    pub(crate) fn moved(&mut self, shared: &Shared, pod: AgentPod, link: Link) {
+    pub(crate) fn moved(&mut self, shared: &Shared, pod: AgentPod, link: AgentLink) {
         (self.pod, self.link) = (pod, link);
         self.serve(shared);
     }
 
     fn serve(&self, shared: &Shared) {
-        let serving = self.inbound.clone().serve(self.link.clone(), shared.tasks.clone());
+        let serving = self.inbound.clone().serve((*self.link).clone(), shared.tasks.clone());
         shared.tasks.spawn("inbound connections", serving);
     }
 
@@ -249,7 +255,7 @@ impl Kept {
         let ports = |plan: &Plan| -> Vec<_> {
             plan.ports.iter().map(|port| (port.number, port.protocol.as_str(), port.listen)).collect()
         };
-        let living = self.link.close_reason().is_none() && *self.link.carriers().borrow() > 0;
+        let living = self.link.is_usable() && *self.link.carriers().borrow() > 0;
         living && ports(&self.made_for) == ports(plan) && self.made_for.original == plan.original
     }
 

@@ -10,6 +10,7 @@ use super::guard::Guard;
 use super::start::Kept;
 use super::{prove, service};
 use crate::cluster::{calls, names};
+use crate::session::Part;
 use crate::{Deadline, HandleState, Result};
 
 /// Whatever the caller's patience, putting back is tried for this long.
@@ -23,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// ends with that reason.
 pub(crate) async fn stop(mut guard: Guard, mut kept: Kept, deadline: Deadline, lost: Option<String>) {
     guard.life.set(HandleState::Closing);
+    guard.shared.part_gone(Part::Interceptor(guard.life.id()));
     let outcome = put_back(&guard, &mut kept, deadline).await;
     let state = match (lost, &outcome) {
         (Some(reason), _) => HandleState::Lost(reason),

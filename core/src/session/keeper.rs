@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pulse::Pulse;
 use crate::cluster::lease;
 use crate::session::Shared;
-use crate::{Deadline, ErrorCode, Result, SessionState};
+use crate::{Deadline, Result, SessionState};
 
 /// A close is tried for at least this long, and goes on in the background when its caller waits less.
 const WORK: Duration = Duration::from_secs(60);
@@ -18,9 +19,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
 
 async fn keep(shared: Arc<Shared>) {
     let mut panicked = shared.tasks.panicked();
-    let mut renewal = tokio::time::interval(lease::RENEWAL);
-    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    renewal.reset();
+    let mut pulse = Pulse::new();
     let (deadline, reason) = loop {
         tokio::select! {
             deadline = shared.ending.asked() => break (deadline, "as asked".to_owned()),
@@ -28,10 +27,11 @@ async fn keep(shared: Arc<Shared>) {
                 let task = panicked.borrow().unwrap_or_default();
                 break (Deadline::secs(30), format!("a fault of kubetether itself: its task `{task}` panicked"));
             }
-            _ = renewal.tick() => tokio::select! {
+            () = shared.look.notified() => pulse.hurry(),
+            () = tokio::time::sleep_until(pulse.due()) => tokio::select! {
                 // The wish to end comes first.
                 _ = shared.ending.asked() => {}
-                () = renew(&shared) => {}
+                () = pulse.beat(&shared) => {}
             },
         }
     };
@@ -46,28 +46,6 @@ async fn keep(shared: Arc<Shared>) {
     };
     shared.set_state(SessionState::Closed(reason));
     shared.ending.done(outcome);
-}
-
-async fn renew(shared: &Shared) {
-    let deadline = Deadline::after(lease::RENEWAL);
-    let renewed = match lease::renew(&shared.cluster, &shared.id, deadline).await {
-        // Somebody took it for a dead session's, or cleaned up too much.
-        Err(error) if error.code() == ErrorCode::NoSuchTarget => {
-            lease::create(&shared.cluster, &shared.id, &shared.who, deadline).await
-        }
-        other => other,
-    };
-    match renewed {
-        Ok(()) => {
-            if matches!(*shared.state.borrow(), SessionState::Degraded(_)) {
-                shared.set_state(SessionState::Ready);
-            }
-        }
-        Err(error) => {
-            tracing::debug!(error = error.report(), "the session's Lease was not renewed");
-            shared.set_state(SessionState::Degraded(error.to_string()));
-        }
-    }
 }
 
 /// Closes everything, last things first; goes on after an error, and returns the first.

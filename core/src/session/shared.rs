@@ -2,12 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
+use super::parts::{Part, Parts};
 use crate::cluster::agent_file::Agent;
+use crate::cluster::agent_link::Health;
 use crate::cluster::client::{self, LoadError, Options};
-use crate::cluster::{Cluster, lease};
+use crate::cluster::{Cluster, api, lease};
 use crate::ending::Ending;
 use crate::event::Hub;
 use crate::exchange::Kept;
@@ -28,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) ending: Ending,
     pub(crate) gateway: GatewaySlot,
+    /// Asks the session's keeper to see at once whether the API server answers.
+    pub(crate) look: Notify,
+    parts: Mutex<Parts>,
     agent: OnceLock<Agent>,
     /// Handles that are not over, in the order of their start.
     lives: Mutex<Vec<Arc<Life>>>,
@@ -36,6 +42,9 @@ pub(crate) struct Shared {
     /// Services that an exchange of this session works on.
     reserved: Arc<Mutex<HashSet<String>>>,
 }
+
+/// A Lease of a start that failed is taken away within this time.
+const UNDO: Duration = Duration::from_secs(10);
 
 /// The right of one exchange to work on a Service, until dropped.
 #[derive(Debug)]
@@ -51,8 +60,43 @@ impl Drop for Reservation {
 }
 
 impl Shared {
-    /// Reads the kubeconfig, reaches the cluster and announces the session.
-    pub(crate) async fn start(config: Config, deadline: Deadline) -> Result<Self> {
+    /// Reads the kubeconfig, reaches the cluster and announces the session; undoes that when nobody waits for it
+    /// any more, or the time is over.
+    pub(crate) async fn start(config: Config, deadline: Deadline, mut tell: oneshot::Sender<Result<Self>>) {
+        let late = || Error::deadline("the start of the session");
+        let connecting = tokio::time::timeout_at(deadline.instant(), Self::connect(config, deadline));
+        let connected = tokio::select! {
+            connected = connecting => connected.unwrap_or_else(|_| Err(late())),
+            () = tell.closed() => return,
+        };
+        let shared = match connected {
+            Ok(shared) => shared,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        let creating = lease::create(&shared.cluster, &shared.id, &shared.who, deadline);
+        let announced = tokio::time::timeout_at(deadline.instant(), creating).await;
+        let (cluster, id) = (shared.cluster.clone(), shared.id.clone());
+        let undo = match announced.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => {
+                shared.hub.session(SessionState::Ready);
+                tell.send(Ok(shared)).is_err()
+            }
+            Err(error) => {
+                // One that was not answered may have been made all the same.
+                let unclear = api::is_passing(&error);
+                let _ = tell.send(Err(error));
+                unclear
+            }
+        };
+        if undo && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
+            tracing::debug!(error = error.report(), "the Lease of a start that failed was not taken away");
+        }
+    }
+
+    async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
         let options = Options {
             kubeconfig: config.kubeconfig.as_deref(),
             context: config.context.as_deref(),
@@ -63,20 +107,19 @@ impl Shared {
         let cluster = Cluster::new(loaded.client, loaded.namespace, server);
         let id = format!("{:08x}", rand::random::<u32>());
         let who = config.who.clone().unwrap_or_else(who);
-        lease::create(&cluster, &id, &who, deadline).await?;
-        let hub = Arc::new(Hub::new());
-        hub.session(SessionState::Ready);
         Ok(Self {
             id,
             who,
             config,
             cluster,
             context: loaded.context,
-            hub,
+            hub: Arc::new(Hub::new()),
             state: watch::Sender::new(SessionState::Ready),
             tasks: Tasks::new(),
             ending: Ending::new(),
             gateway: GatewaySlot::default(),
+            look: Notify::new(),
+            parts: Mutex::default(),
             agent: OnceLock::new(),
             lives: Mutex::default(),
             kept: Mutex::default(),
@@ -93,9 +136,46 @@ impl Shared {
         Ok(self.agent.get_or_init(|| agent))
     }
 
-    pub(crate) fn set_state(&self, state: SessionState) {
-        self.hub.session(state.clone());
-        self.state.send_replace(state);
+    /// The session begins to end, or has ended.
+    pub(crate) fn set_state(&self, new: SessionState) {
+        self.state.send_modify(|state| {
+            self.hub.session(new.clone());
+            *state = new;
+        });
+    }
+
+    /// How a part of the session stands from now on.
+    pub(crate) fn part(&self, part: Part, health: Health) {
+        if part != Part::Api && health != Health::Up {
+            self.look.notify_one();
+        }
+        self.parts(|parts| parts.set(part, health));
+    }
+
+    /// Nothing rests on this part any more.
+    pub(crate) fn part_gone(&self, part: Part) {
+        self.parts(|parts| parts.remove(part));
+    }
+
+    /// Whether bytes flow on some link.
+    pub(crate) fn any_link_up(&self) -> bool {
+        lock(&self.parts).any_link_up()
+    }
+
+    fn parts(&self, change: impl FnOnce(&mut Parts)) {
+        // Held until the state is set, so that no older one overtakes a newer.
+        let mut parts = lock(&self.parts);
+        change(&mut parts);
+        let new = parts.state();
+        self.state.send_if_modified(|state| {
+            let lives = matches!(state, SessionState::Ready | SessionState::Degraded(_));
+            let changes = lives && *state != new;
+            if changes {
+                self.hub.session(new.clone());
+                *state = new;
+            }
+            changes
+        });
     }
 
     /// Runs the start of a handle as a task of the session, so that it can undo what it began even

@@ -6,21 +6,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, RETRY_AFTER, UPGRADE};
+use http::header::{AUTHORIZATION, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use kube::client::Body;
+use kube::core::Status;
 use tower::{BoxError, ServiceExt as _};
 
 use super::auth::Authorizer;
 use super::connections::Connections;
+use super::retry_after::retry_after;
 use super::unreachable::Unreachable;
+use crate::backoff::{Backoff, Failure, Pace};
 
 /// Tries after the first.
 const RETRIES: u32 = 4;
 /// A server that wants a longer pause gets its answer passed on: the caller knows its own deadline.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// What is read of an error's own words.
+const LONGEST_STATUS: usize = 64 * 1024;
+const PACE: Pace = Pace { first: Duration::from_millis(50), last: Duration::from_secs(2) };
 
 pub(super) struct Sender {
     pub(super) authorizer: Authorizer,
@@ -33,6 +39,7 @@ impl Sender {
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let mut next = Some(request);
         let mut retries = 0;
+        let mut backoff = Backoff::new(PACE);
         let mut renewed = false;
         let mut credentials = self.authorizer.current().await.map_err(Renewal)?;
         loop {
@@ -63,7 +70,7 @@ impl Sender {
                 }
             };
             if next.is_none() {
-                return Ok(response);
+                return passed_on(response).await;
             }
             if response.status() == StatusCode::UNAUTHORIZED && !renewed {
                 renewed = true;
@@ -75,9 +82,9 @@ impl Sender {
                 credentials = fresh;
                 continue;
             }
-            match pause(&response, safe, retries) {
+            match pause(&response, safe, retries, &mut backoff) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Ok(response),
+                None => return passed_on(response).await,
             }
             retries += 1;
         }
@@ -89,7 +96,7 @@ impl Sender {
 #[error("{0}")]
 pub(crate) struct Renewal(Arc<crate::cluster::kubeconfig::LoadError>);
 
-fn pause<B>(response: &Response<B>, safe: bool, retries: u32) -> Option<Duration> {
+fn pause<B>(response: &Response<B>, safe: bool, retries: u32, backoff: &mut Backoff) -> Option<Duration> {
     let again = match response.status() {
         StatusCode::TOO_MANY_REQUESTS => true,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => safe,
@@ -98,13 +105,33 @@ fn pause<B>(response: &Response<B>, safe: bool, retries: u32) -> Option<Duration
     if !again || retries >= RETRIES {
         return None;
     }
-    let asked =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let least = asked.map_or(Duration::ZERO, Duration::from_secs);
-    // Spread, so that all watches of a session do not come back in the same millisecond.
-    let own = FIRST_PAUSE * 4u32.pow(retries);
-    let own = own.mul_f64(rand::random_range(0.5..1.0));
-    (least <= LONGEST_PAUSE).then(|| least.max(own))
+    let failure = match retry_after(response.headers()) {
+        Some(after) if after > LONGEST_PAUSE => return None,
+        Some(after) if !after.is_zero() => Failure::Told(after),
+        _ => Failure::Passing,
+    };
+    Some(backoff.delay(failure, rand::random()))
+}
+
+/// The answer as the caller gets it. What kube makes of an error has no headers: one that says when to come again
+/// is made here, with that in the place that Kubernetes has for it.
+async fn passed_on(response: Response<Incoming>) -> Result<Response<Incoming>, BoxError> {
+    let code = response.status();
+    let wants_pause = code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error();
+    let Some(after) = retry_after(response.headers()).filter(|_| wants_pause) else { return Ok(response) };
+    let body = Limited::new(response.into_body(), LONGEST_STATUS).collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut status = serde_json::from_slice::<Status>(&body).unwrap_or_else(|_| {
+        Status::failure(String::from_utf8_lossy(&body).trim(), code.canonical_reason().unwrap_or_default())
+    });
+    status.code = code.as_u16();
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    let told = serde_json::json!({ "retryAfterSeconds": u32::try_from(seconds).unwrap_or(u32::MAX) });
+    match &mut status.details {
+        Some(details) => details.retry_after_seconds = u32::try_from(seconds).unwrap_or(u32::MAX),
+        None => status.details = serde_json::from_value(told).ok(),
+    }
+    Err(Box::new(kube::Error::Api(Box::new(status))))
 }
 
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {

@@ -1,6 +1,7 @@
 //! What is sent again, and what is not.
 
 use super::*;
+use crate::cluster::{Cluster, api};
 
 async fn post(loaded: &Loaded) -> Result<String, kube::Error> {
     loaded.client.request_text(Request::post("/api/v1/pods").body(b"{\"a\":1}".to_vec()).unwrap()).await
@@ -48,6 +49,36 @@ async fn a_long_pause_is_the_callers_to_decide() {
     let error = get(&loaded).await.unwrap_err();
     assert!(matches!(&error, kube::Error::Api(status) if status.code == 429), "{error:?}");
     assert_eq!(server.seen().len(), 1);
+}
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// Of requests and of upgrades alike, as seconds or as a date, by a server or a proxy that does not speak Kubernetes.
+#[tokio::test]
+async fn when_to_come_again_is_told_to_the_caller() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    let cluster = Cluster::new(loaded.client.clone(), "shop".into(), server.url());
+    let (now, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:37 GMT");
+    let answers: [(u16, Headers, Option<u64>); 4] = [
+        (429, Vec::leak(vec![("retry-after", "120")]), Some(120)),
+        (429, Vec::leak(vec![("retry-after", later), ("date", now)]), Some(120)),
+        (500, Vec::leak(vec![("retry-after", "120")]), Some(120)),
+        (500, &[], None),
+    ];
+    for (status, headers, expected) in answers {
+        for path in ["/api/v1/pods", "/api/v1/namespaces/shop/pods/agent/portforward?ports=7"] {
+            server.script([Answer::Status(status, headers)]);
+            let request = Request::get(path).body(Vec::new()).unwrap();
+            let error = match path.contains('?') {
+                true => loaded.client.connect(request).await.map(|_| ()).unwrap_err(),
+                false => loaded.client.request_text(request).await.map(|_| ()).unwrap_err(),
+            };
+            let error = cluster.explain("get", "pods/agent", error);
+            assert_eq!(api::retry_after(&error), expected.map(Duration::from_secs), "{path}: {error:?}");
+            assert!(api::is_passing(&error), "{error:?}");
+        }
+    }
 }
 
 #[tokio::test]
