@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) grace: Duration,
     pub(crate) linger: Duration,
     pub(crate) drain: Duration,
+    pub(crate) agent_memory: u64,
 }
 
 impl Default for Config {
@@ -59,6 +60,7 @@ impl Default for Config {
             grace: Duration::from_secs(60),
             linger: Duration::from_secs(2),
             drain: Duration::from_secs(5),
+            agent_memory: 128 << 20,
         }
     }
 }
@@ -161,6 +163,14 @@ impl Config {
     #[must_use]
     pub fn drain(mut self, duration: Duration) -> Self {
         self.drain = duration.min(YEAR);
+        self
+    }
+
+    /// The memory limit of an agent's container in bytes; how many connections it takes at once, and how much it holds
+    /// for them, follows from it. Default: 128 MiB; at least 32 MiB.
+    #[must_use]
+    pub fn agent_memory(mut self, bytes: u64) -> Self {
+        self.agent_memory = bytes.max(32 << 20);
         self
     }
 }

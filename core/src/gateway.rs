@@ -26,6 +26,8 @@ const UNDO: Duration = Duration::from_secs(45);
 const PACE: Pace = Pace { first: Duration::from_millis(200), last: Duration::from_secs(5) };
 /// One such try.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// A gateway that does not say within this time whether it may be taken away is asked no longer.
+const ASK: Duration = Duration::from_secs(5);
 /// A gateway of others that cannot be linked to within this time, while the API server answers, is of no use to them
 /// either.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -104,16 +106,24 @@ impl GatewaySlot {
         let slot = tokio::time::timeout_at(deadline.instant(), self.slot.lock()).await;
         let mut slot = slot.map_err(|_| Error::deadline("waiting for the gateway that is being started"))?;
         let Some(gateway) = slot.take() else { return Ok(()) };
-        match calls::drain(&gateway.link, deadline).await {
+        let asked = match calls::drain(&gateway.link, deadline.at_most(ASK)).await {
+            // Its pod may be another one by now, or there may be none.
+            Err(error) => {
+                tracing::debug!(error = error.report(), "the gateway was not drained");
+                ask_again(shared, &gateway, deadline).await
+            }
+            asked => asked,
+        };
+        match asked {
             Ok(true) => {}
             // Others use it, and the last of them takes it away.
             Ok(false) => {
                 gateway.link.close(kubetether_link::GoodbyeCode::Closed, "the session ended");
                 return Ok(());
             }
-            // One that cannot be asked is without clients soon, and ends by itself.
+            // One that runs and cannot be asked is without clients soon, and ends by itself; its Job goes after it.
             Err(error) => {
-                tracing::debug!(error = error.report(), "the gateway was not drained");
+                tracing::debug!(error = error.report(), "the gateway is left to end by itself");
                 return Ok(());
             }
         }
@@ -166,6 +176,23 @@ async fn keep(shared: Arc<Shared>, link: AgentLink) {
             }
         }
     }
+}
+
+/// Asks the gateway's pod of now whether it may be taken away; it may when it has none that runs.
+async fn ask_again(shared: &Shared, gateway: &Gateway, deadline: Deadline) -> Result<bool> {
+    let cluster = &shared.cluster;
+    let Some(job) = cluster.find::<Job>(&gateway.name, deadline).await? else { return Ok(true) };
+    // Another one of that name is somebody else's.
+    let same = job.metadata.uid.as_deref() == Some(gateway.uid.as_str());
+    if !same || job::is_bereft(cluster, &job, deadline).await? {
+        return Ok(true);
+    }
+    let limit = deadline.at_most(ASK);
+    let pod = pod_wait::running(cluster, Controller { kind: "Job", instance: &gateway.name }, limit).await?;
+    let link = agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, limit).await?;
+    let asked = calls::drain(&link, deadline.at_most(ASK)).await;
+    link.close(kubetether_link::GoodbyeCode::Closed, "the session ended");
+    asked
 }
 
 /// Finds or makes the namespace's gateway for this agent, and links to it.

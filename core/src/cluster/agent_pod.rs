@@ -118,12 +118,13 @@ pub(crate) fn times(config: &Config) -> [(&'static str, String); 3] {
     ]
 }
 
-/// The template of a pod that runs `agent` with these variables.
+/// The template of a pod that runs `agent` with these variables and this limit of memory.
 pub(crate) fn template(
     agent: &Agent,
     host: &Host,
     labels: BTreeMap<String, String>,
     variables: &[(&str, String)],
+    memory: u64,
 ) -> PodTemplateSpec {
     let (annotations, mesh_labels) = injection(host.injection);
     let labels = labels.into_iter().chain(mesh_labels).collect();
@@ -134,7 +135,7 @@ pub(crate) fn template(
             ..Default::default()
         }),
         spec: Some(PodSpec {
-            containers: vec![container(agent, host, variables)],
+            containers: vec![container(agent, host, variables, memory)],
             volumes: volumes(agent),
             affinity: host.node.as_deref().map(prefer_node),
             node_selector: Some(BTreeMap::from([
@@ -161,7 +162,7 @@ pub(crate) fn template(
     }
 }
 
-fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Container {
+fn container(agent: &Agent, host: &Host, variables: &[(&str, String)], memory: u64) -> Container {
     let (image, command) = match agent {
         Agent::Carried { .. } => (host.image.clone(), Some(vec![format!("{FILE_DIR}/{FILE_KEY}")])),
         Agent::Image { image, .. } => (image.clone(), None),
@@ -190,7 +191,7 @@ fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Contai
         }),
         resources: Some(ResourceRequirements {
             requests: Some(quantities("10m", "32Mi")),
-            limits: Some(limits(host)),
+            limits: Some(limits(host, memory)),
             ..Default::default()
         }),
         security_context: Some(SecurityContext {
@@ -205,8 +206,8 @@ fn container(agent: &Agent, host: &Host, variables: &[(&str, String)]) -> Contai
     }
 }
 
-fn limits(host: &Host) -> BTreeMap<String, Quantity> {
-    let mut limits = BTreeMap::from([("memory".into(), Quantity("128Mi".into()))]);
+fn limits(host: &Host, memory: u64) -> BTreeMap<String, Quantity> {
+    let mut limits = BTreeMap::from([("memory".into(), Quantity(memory.to_string()))]);
     if host.cpu_limit {
         // The agent has one thread, so this does not slow it down.
         limits.insert("cpu".into(), Quantity("1".into()));
@@ -341,7 +342,9 @@ mod tests {
             cpu_limit: false,
         };
         let agent = Agent::Carried { bytes: (*b"\x7fELF").into(), hash: "0123456789".into() };
-        let spec = template(&agent, &host, BTreeMap::new(), &[]).spec.unwrap();
+        let spec = template(&agent, &host, BTreeMap::new(), &[], 64 << 20).spec.unwrap();
+        let limits = spec.containers[0].resources.clone().unwrap().limits.unwrap();
+        assert_eq!(limits["memory"].0, "67108864");
         let security = spec.containers[0].security_context.as_ref().unwrap();
         assert_eq!(security.allow_privilege_escalation, Some(false));
         assert_eq!(security.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));

@@ -16,13 +16,19 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Renewal, Unreachable};
 use super::names;
+use crate::backoff::{Backoff, Pace};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// A single request to the API server takes no longer than this, whatever the deadline of the whole.
 const REQUEST: Duration = Duration::from_secs(15);
 
-/// Attempts of a request that ended by a conflict or a passing fault of the server.
+/// Attempts of a read-modify-write that ended by a conflict.
 const ATTEMPTS: u32 = 5;
+
+/// Attempts of a request that the server answered with a fault of its own, or was too busy for.
+const TRIES: u32 = 6;
+/// Between them.
+const PACE: Pace = Pace { first: Duration::from_millis(100), last: Duration::from_secs(2) };
 
 /// One namespace of one cluster, as one user.
 #[derive(Clone)]
@@ -83,26 +89,39 @@ impl Cluster {
 
     pub(crate) async fn get<K: Object>(&self, name: &str, deadline: Deadline) -> Result<K> {
         let (api, object) = (self.api::<K>(), object::<K>(name));
-        self.request("get", &object, deadline, api.get(name)).await
+        self.again(deadline, || self.request("get", &object, deadline, api.get(name))).await
     }
 
     /// `None` when there is no such object.
     pub(crate) async fn find<K: Object>(&self, name: &str, deadline: Deadline) -> Result<Option<K>> {
         let (api, object) = (self.api::<K>(), object::<K>(name));
-        self.request("get", &object, deadline, api.get_opt(name)).await
+        self.again(deadline, || self.request("get", &object, deadline, api.get_opt(name))).await
     }
 
     pub(crate) async fn list<K: Object>(&self, selector: &str, deadline: Deadline) -> Result<Vec<K>> {
         let params = ListParams::default().labels(selector);
         let (api, object) = (self.api::<K>(), object::<K>(""));
-        Ok(self.request("list", &object, deadline, api.list(&params)).await?.items)
+        Ok(self.again(deadline, || self.request("list", &object, deadline, api.list(&params))).await?.items)
     }
 
     pub(crate) async fn create<K: Object>(&self, new: &K, deadline: Deadline) -> Result<K> {
         let name = new.meta().name.clone().unwrap_or_default();
         let params = PostParams { field_manager: Some(names::KUBETETHER.into()), ..PostParams::default() };
         let (api, object) = (self.api::<K>(), object::<K>(&name));
-        self.request("create", &object, deadline, api.create(&params, new)).await
+        let mut tries = 0;
+        let attempt = || {
+            tries += 1;
+            self.request("create", &object, deadline, api.create(&params, new))
+        };
+        match self.again(deadline, attempt).await {
+            // One that was answered with a fault had been done.
+            Err(error) if tries > 1 && is_already_there(&error) => {
+                let found: K = self.get(&name, deadline).await?;
+                let ours = found.meta().labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+                if ours.is_some_and(|by| by == names::KUBETETHER) { Ok(found) } else { Err(error) }
+            }
+            done => done,
+        }
     }
 
     pub(crate) async fn json_patch<K: Object>(
@@ -114,7 +133,10 @@ impl Cluster {
         let patch = Patch::Json::<()>(patch);
         let api = self.api::<K>();
         let params = PatchParams { field_manager: Some(names::KUBETETHER.into()), ..PatchParams::default() };
-        self.request("patch", &object::<K>(name), deadline, api.patch(name, &params, &patch)).await
+        // One that had been done in spite of a fault fails its tests the next time, which is a conflict.
+        let object = object::<K>(name);
+        self.again(deadline, || self.request("patch", &object, deadline, api.patch(name, &params, &patch)))
+            .await
     }
 
     /// Deletes the object if it is there, and still the one of this `uid` where one is given. With
@@ -128,10 +150,9 @@ impl Cluster {
     ) -> Result<()> {
         let params =
             DeleteParams { propagation_policy: Some(propagation), preconditions, ..DeleteParams::default() };
-        match self
-            .request("delete", &object::<K>(name), deadline, self.api::<K>().delete(name, &params))
-            .await
-        {
+        let (api, object) = (self.api::<K>(), object::<K>(name));
+        let attempt = || self.request("delete", &object, deadline, api.delete(name, &params));
+        match self.again(deadline, attempt).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == ErrorCode::NoSuchTarget => Ok(()),
             Err(error) => Err(error),
@@ -160,6 +181,27 @@ impl Cluster {
                 }
             }
         })
+    }
+
+    /// Repeats what may be said twice while the server answers with a fault of its own, or is too busy.
+    async fn again<T, F>(&self, deadline: Deadline, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut backoff = Backoff::new(PACE);
+        let mut tries = 1;
+        loop {
+            let error = match attempt().await {
+                Err(error) if is_fault(&error) && tries < TRIES => error,
+                done => return done,
+            };
+            let delay = backoff.after(&error);
+            if deadline.left() <= delay {
+                return Err(error);
+            }
+            tries += 1;
+            tokio::time::sleep(delay).await;
+        }
     }
 
     /// Repeats a read-modify-write while it ends in a conflict.
@@ -262,8 +304,13 @@ pub(crate) fn is_already_there(error: &Error) -> bool {
 pub(crate) fn is_passing(error: &Error) -> bool {
     match error.code() {
         ErrorCode::Unreachable | ErrorCode::Deadline => true,
-        _ => status(error).is_some_and(|status| matches!(status.code, 429 | 500 | 502 | 503 | 504)),
+        _ => is_fault(error),
     }
+}
+
+/// Whether the server answered, with a fault of its own or because it is too busy.
+fn is_fault(error: &Error) -> bool {
+    status(error).is_some_and(|status| matches!(status.code, 429 | 500 | 502 | 503 | 504))
 }
 
 /// How long the API server wants us to wait before the next try, where it said so.

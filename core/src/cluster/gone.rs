@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::api::{Object, is_passing, object};
+use crate::backoff::{Backoff, Pace};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Between two looks. A watch would be quicker by as much, and needs a right more.
@@ -11,14 +12,15 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Returns when there is no object of that name.
 pub(crate) async fn wait<K: Object>(cluster: &Cluster, name: &str, deadline: Deadline) -> Result<()> {
+    let mut backoff = Backoff::new(Pace { first: LOOK, last: Duration::from_secs(1) });
     loop {
-        match cluster.find::<K>(name, deadline).await {
+        let pause = match cluster.find::<K>(name, deadline).await {
             Ok(None) => return Ok(()),
-            Ok(Some(_)) => {}
-            Err(error) if is_passing(&error) && !deadline.left().is_zero() => {}
+            Ok(Some(_)) => LOOK,
+            Err(error) if is_passing(&error) && !deadline.left().is_zero() => backoff.after(&error),
             Err(error) => return Err(error),
-        }
-        if deadline.left() <= LOOK {
+        };
+        if deadline.left() <= pause {
             return Err(Error::deadline(format_args!(
                 "deleting {} in namespace {}",
                 object::<K>(name),
@@ -27,7 +29,7 @@ pub(crate) async fn wait<K: Object>(cluster: &Cluster, name: &str, deadline: Dea
             .on(object::<K>(name))
             .try_this("it is marked for deletion; `kubectl describe` tells what holds it"));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -19,5 +19,6 @@ pub(crate) mod pod_wait;
 pub(crate) mod quota;
 pub(crate) mod tls;
 pub(crate) mod transport;
+pub(crate) mod watch;
 
 pub(crate) use self::api::Cluster;

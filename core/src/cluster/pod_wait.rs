@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 
 use super::evidence::{self, container_trouble};
+use super::watch::{self, Told};
 use super::{Cluster, names};
 use crate::{Deadline, Error, ErrorCode, Result};
 
@@ -49,7 +50,7 @@ pub(crate) async fn running(
     deadline: Deadline,
 ) -> Result<AgentPod> {
     let config = watcher::Config::default().labels(&selector(controller.instance));
-    let mut pods = watcher(cluster.api::<Pod>(), config).default_backoff().applied_objects().boxed();
+    let mut pods = watch::watch::<Pod>(cluster, config);
     let mut look = tokio::time::interval(LOOK);
     let mut seen_pod = false;
     let mut refusals = Refusals::default();
@@ -57,8 +58,8 @@ pub(crate) async fn running(
     let failed = loop {
         tokio::select! {
             () = tokio::time::sleep_until(deadline.instant()) => break None,
-            pod = pods.try_next() => match pod {
-                Ok(Some(pod)) => {
+            told = pods.next() => match told {
+                Some(Told::Event(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => {
                     seen_pod = true;
                     if let Some(found) = usable(&pod) {
                         return Ok(found);
@@ -66,9 +67,9 @@ pub(crate) async fn running(
                     trouble = container_trouble(&pod)
                         .map(|text| (text, trouble.as_ref().map_or_else(tokio::time::Instant::now, |(_, since)| *since)));
                 }
-                Ok(None) => break Some("the watch of its pods ended".to_owned()),
-                // The watcher goes on by itself; the deadline bounds it. A refusal is final.
-                Err(error) => if let Some(denied) = denied(cluster, "pods", error) { return Err(denied) },
+                Some(Told::Event(_)) => {}
+                Some(Told::Denied(error)) => return Err(error),
+                None => break Some("the watch of its pods ended".to_owned()),
             },
             _ = look.tick() => {
                 if let Some((text, since)) = &trouble && since.elapsed() > TROUBLE {
@@ -95,13 +96,30 @@ fn usable(pod: &Pod) -> Option<AgentPod> {
     Some(AgentPod { name })
 }
 
-/// The error of a watch that is not allowed, and so will not come by itself.
-pub(crate) fn denied(cluster: &Cluster, kind: &str, error: watcher::Error) -> Option<Error> {
-    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
-        return None;
+/// Waits until the pod counts as ready.
+pub(crate) async fn ready(cluster: &Cluster, name: &str, deadline: Deadline) -> Result<()> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut pods = watch::watch::<Pod>(cluster, config);
+    let waiting = async {
+        loop {
+            match pods.next().await {
+                Some(Told::Event(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)))
+                    if is_ready(&pod) =>
+                {
+                    return Ok(());
+                }
+                Some(Told::Event(watcher::Event::Delete(_))) | None => {
+                    let text = format!("pods/{name} went away before it was ready");
+                    return Err(Error::new(ErrorCode::AgentStart, text).on(format!("pods/{name}")));
+                }
+                Some(Told::Event(_)) => {}
+                Some(Told::Denied(error)) => return Err(error),
+            }
+        }
     };
-    let error = cluster.explain("watch", kind, error);
-    matches!(error.code(), ErrorCode::Forbidden | ErrorCode::Unauthorized).then_some(error)
+    tokio::time::timeout_at(deadline.instant(), waiting)
+        .await
+        .unwrap_or_else(|_| Err(Error::deadline(format_args!("waiting until pods/{name} is ready"))))
 }
 
 /// The controller's own word that it may not create the pod: quota, PodSecurity, LimitRange, a webhook.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use k8s_openapi::api::core::v1::Service;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, Event};
 
-use crate::cluster::{names, pod_wait};
+use crate::cluster::names;
+use crate::cluster::watch::{self, Told};
 use crate::session::Shared;
 
 /// What the watch of the Service tells.
@@ -22,32 +22,25 @@ pub(super) enum Seen {
 /// The Service as it changes.
 pub(super) fn changes(shared: &Arc<Shared>, service: &str) -> BoxStream<'static, Seen> {
     let config = watcher::Config::default().fields(&format!("metadata.name={service}"));
-    let events = watcher(shared.cluster.api::<Service>(), config).default_backoff();
-    let (service, shared) = (service.to_owned(), shared.clone());
     // Whether the object was among those of a (re)started watch.
     let mut there = false;
-    events
-        .filter_map(move |event| {
-            let told = match event {
-                Ok(watcher::Event::Apply(live)) => Some(Seen::Service(Some(Box::new(live)))),
-                Ok(watcher::Event::InitApply(live)) => {
+    watch::watch::<Service>(&shared.cluster, config)
+        .filter_map(move |told| {
+            let seen = match told {
+                Told::Event(Event::Apply(live)) => Some(Seen::Service(Some(Box::new(live)))),
+                Told::Event(Event::InitApply(live)) => {
                     there = true;
                     Some(Seen::Service(Some(Box::new(live))))
                 }
-                Ok(watcher::Event::Delete(_)) => Some(Seen::Service(None)),
-                Ok(watcher::Event::Init) => {
+                Told::Event(Event::Delete(_)) => Some(Seen::Service(None)),
+                Told::Event(Event::Init) => {
                     there = false;
                     None
                 }
-                Ok(watcher::Event::InitDone) => (!there).then_some(Seen::Service(None)),
-                Err(error) => {
-                    tracing::debug!(service, %error, "the watch of a Service was interrupted");
-                    // It is taken up again by itself, unless it is not allowed.
-                    pod_wait::denied(&shared.cluster, "services", error)
-                        .map(|error| Seen::Blind(error.to_string()))
-                }
+                Told::Event(Event::InitDone) => (!there).then_some(Seen::Service(None)),
+                Told::Denied(error) => Some(Seen::Blind(error.to_string())),
             };
-            std::future::ready(told)
+            std::future::ready(seen)
         })
         .boxed()
 }

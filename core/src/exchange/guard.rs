@@ -15,7 +15,7 @@ use super::changes::{Seen, changes, editor};
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
 use super::plan::{Look, Plan};
-use super::start::{Kept, locals, pod_ready};
+use super::start::{Kept, locals};
 use super::{prove, service, stop};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::{self, Health};
@@ -321,7 +321,7 @@ impl Guard {
         let link =
             agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
         let armed = async {
-            pod_ready(shared, &pod, deadline).await?;
+            pod_wait::ready(cluster, &pod.name, deadline).await?;
             calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await
         };
         if let Err(error) = armed.await {

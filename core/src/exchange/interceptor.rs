@@ -67,7 +67,7 @@ impl Interceptor {
         ];
         variables.extend(agent_pod::times(&shared.config));
         let pod_labels = pod_labels(&self.name, plan);
-        let template = agent_pod::template(agent, host, pod_labels, &variables);
+        let template = agent_pod::template(agent, host, pod_labels, &variables, shared.config.agent_memory);
         let deployment = deployment(&self.name, service, template);
         let deployment = cluster.create(&deployment, deadline).await?;
         self.uid.clone_from(&deployment.metadata.uid);

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::note::{Holder, Note};
 use super::plan::{Look, Plan};
+use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::{Cluster, api, lease, names, quota};
@@ -122,18 +123,22 @@ pub(crate) async fn take(
 /// Puts the Service back as far as it is ours. A Service that is gone, is another one or is somebody
 /// else's is left alone. Goes on after passing faults until the deadline.
 pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
+    let mut backoff = Backoff::new(AGAIN);
     loop {
-        match cluster.on_conflict_again(|| restore_once(cluster, plan, lease, deadline)).await {
-            Err(error) if api::is_passing(&error) && deadline.left() > AGAIN => {
-                tokio::time::sleep(AGAIN).await
-            }
+        let error = match cluster.on_conflict_again(|| restore_once(cluster, plan, lease, deadline)).await {
+            Err(error) if api::is_passing(&error) => error,
             done => return done.map_err(|error| not_restored(plan, error)),
+        };
+        let pause = backoff.after(&error);
+        if deadline.left() <= pause {
+            return Err(not_restored(plan, error));
         }
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Between two tries to put a Service back.
-const AGAIN: Duration = Duration::from_millis(300);
+const AGAIN: Pace = Pace { first: Duration::from_millis(300), last: Duration::from_secs(3) };
 
 async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
     let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(()) };

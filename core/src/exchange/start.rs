@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 
 use super::guard::Guard;
 use super::inbound::InboundSlot;
@@ -103,7 +103,8 @@ impl Start<'_> {
         let (link, pod, interceptor) = (kept.link.clone(), kept.pod.clone(), kept.interceptor.name.clone());
 
         self.life.progress(3, STEPS, "reaching the original pods through it");
-        let ready = pod_ready(self.shared, &pod, deadline);
+        // So that the Service has an endpoint the moment it is taken.
+        let ready = pod_wait::ready(cluster, &pod.name, deadline);
         let originals = prove::originals_answer(&link, &plan, deadline);
         self.or_cancelled(async { tokio::try_join!(ready, originals) }).await?;
 
@@ -289,21 +290,6 @@ async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
         if let Err(error) = interceptor.remove(&shared.cluster, agent, Deadline::after(UNDO)).await {
             tracing::warn!(error = error.report(), "the interceptor of a dead session is left behind");
         }
-    }
-}
-
-/// Waits until the pod counts as ready, so that the Service has an endpoint the moment it is taken.
-pub(crate) async fn pod_ready(shared: &Shared, pod: &AgentPod, deadline: Deadline) -> Result<()> {
-    let ready = |pod: Option<&Pod>| pod.is_some_and(pod_wait::is_ready);
-    let waiting =
-        Box::pin(kube::runtime::wait::await_condition(shared.cluster.api::<Pod>(), &pod.name, ready));
-    match tokio::time::timeout_at(deadline.instant(), waiting).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let message = format!("pods/{}: cannot see whether it is ready", pod.name);
-            Err(Error::new(ErrorCode::Cluster, message).on(format!("pods/{}", pod.name)).because(error))
-        }
-        Err(_) => Err(Error::deadline(format_args!("waiting until pods/{} is ready", pod.name))),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn discard(cluster: &Cluster, job: &Job, deadline: Deadline) ->
 }
 
 /// Whether the Job has had pods, and none is left that runs or will.
-async fn is_bereft(cluster: &Cluster, job: &Job, deadline: Deadline) -> Result<bool> {
+pub(super) async fn is_bereft(cluster: &Cluster, job: &Job, deadline: Deadline) -> Result<bool> {
     let name = job.metadata.name.clone().unwrap_or_default();
     let pods = cluster.list::<Pod>(&pod_wait::selector(&name), deadline).await?;
     let uid = job.metadata.uid.as_deref();
@@ -148,7 +148,7 @@ fn job(name: &str, agent: &Agent, host: &Host, config: &Config) -> Job {
     let mut variables =
         vec![("KUBETETHER_ROLE", "gateway".to_owned()), ("KUBETETHER_IDLE", format!("{}s", IDLE.as_secs()))];
     variables.extend(agent_pod::times(config));
-    let mut template = agent_pod::template(agent, host, labels.clone(), &variables);
+    let mut template = agent_pod::template(agent, host, labels.clone(), &variables, config.agent_memory);
     if let Some(spec) = &mut template.spec {
         spec.restart_policy = Some("Never".into());
     }
