@@ -44,5 +44,6 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 	@rm -rf core/agent/loader/target
 
 -include core/agent/agent.mk
+-include core/wire/wire.mk
 -include tests/cluster/cluster.mk
 -include tests/tests.mk

@@ -7,5 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod corpus;
 mod cuts;
 mod random;
+mod skew;

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 pub(crate) mod lane;
+pub(crate) mod later;
 pub(crate) mod model;
+pub(crate) mod raw;
 pub(crate) mod script;
+pub(crate) mod targets;
 pub(crate) mod world;
 
 /// How many cases a proof by samples tries: more where somebody has the time.

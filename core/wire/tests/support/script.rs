@@ -115,16 +115,35 @@ impl Script {
         let Some(course) = self.courses.get(self.opened) else { return false };
         let opener = course.opener;
         let Some(link) = &mut world.links[opener] else { return false };
-        let id = link.open(&course.open).unwrap();
-        self.begin(opener, id, self.opened);
+        self.open(self.opened, opener, link);
         self.opened += 1;
-        self.go(opener, id, link);
         true
+    }
+
+    /// Opens all streams of one end: the other one is not of this program.
+    pub(crate) fn open_all(&mut self, end: usize, link: &mut Link) {
+        for index in 0..self.courses.len() {
+            if self.courses[index].opener == end {
+                self.open(index, end, link);
+            }
+        }
+        self.opened = self.courses.len();
+    }
+
+    fn open(&mut self, index: usize, opener: usize, link: &mut Link) {
+        let id = link.open(&self.courses[index].open).unwrap();
+        self.begin(opener, id, index);
+        self.go(opener, id, link);
     }
 
     /// Whether every stream was opened.
     pub(crate) fn all_open(&self) -> bool {
         self.opened == self.courses.len()
+    }
+
+    /// Whether one end of every stream is over.
+    pub(crate) fn end_is_over(&self, end: usize) -> bool {
+        self.over[end].len() == self.courses.len()
     }
 
     /// Releases what nobody reads.
@@ -138,15 +157,18 @@ impl Script {
 
     /// What was not as it must be.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_end(CLIENT).and_then(|()| self.check_end(AGENT))
+    }
+
+    /// What was not as it must be at one end.
+    pub(crate) fn check_end(&self, end: usize) -> Result<(), String> {
         for (index, course) in self.courses.iter().enumerate() {
-            for end in [CLIENT, AGENT] {
-                let Some(seen) = self.over[end].get(&index) else {
-                    return Err(format!("{:?} is not over at end {end}: {:?}", course.open, self.going[end]));
-                };
-                if *seen != course.seen[end] {
-                    let expected = &course.seen[end];
-                    return Err(format!("{:?} at end {end}: {seen:?} instead of {expected:?}", course.open));
-                }
+            let Some(seen) = self.over[end].get(&index) else {
+                return Err(format!("{:?} is not over at end {end}: {:?}", course.open, self.going[end]));
+            };
+            if *seen != course.seen[end] {
+                let expected = &course.seen[end];
+                return Err(format!("{:?} at end {end}: {seen:?} instead of {expected:?}", course.open));
             }
         }
         Ok(())
@@ -245,7 +267,7 @@ impl Programs for Script {
 
     /// Whether every end of every stream is over.
     fn is_over(&self) -> bool {
-        self.over.iter().all(|over| over.len() == self.courses.len())
+        self.end_is_over(CLIENT) && self.end_is_over(AGENT)
     }
 }
 
