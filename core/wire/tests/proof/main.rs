@@ -11,3 +11,4 @@ mod corpus;
 mod cuts;
 mod random;
 mod skew;
+mod transcripts;

@@ -8,6 +8,7 @@ pub(crate) mod model;
 pub(crate) mod raw;
 pub(crate) mod script;
 pub(crate) mod targets;
+pub(crate) mod transcript;
 pub(crate) mod world;
 
 /// How many cases a proof by samples tries: more where somebody has the time.
