@@ -1,30 +1,37 @@
 //! A carrier: one WebSocket port-forward through the API server to an agent's control port.
 //!
-//! Subprotocol `v4.channel.k8s.io` (kubernetes/kubernetes, `pkg/kubelet/portforward` and
-//! `apimachinery/pkg/util/httpstream/wsstream`): every message begins with the number of its channel;
-//! of one port, channel 0 carries the bytes and channel 1 what went wrong; the first message of each
-//! holds the port (u16, little endian). The server takes each *frame* for a message, so a message
-//! must never be fragmented; the library sends each in one frame.
+//! kube's client sends the request, so that every way to log in works; the WebSocket itself is ours. Inside it, bytes go
+//! as the server agreed to: see [`spdy`] and, for servers before 1.31, [`channels`].
+
+mod channels;
+mod spdy;
+mod upgrade;
+mod websocket;
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::core::Request;
 use kubetether_link::{CarrierRead, CarrierWrite};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
+use self::upgrade::Subprotocol;
+use self::websocket::Piece;
 use super::Cluster;
-use crate::{Deadline, Result};
+use crate::{Deadline, Error, ErrorCode, Result};
 
-const DATA: u8 = 0;
-const ERROR: u8 = 1;
+/// Bytes of a buffer that is read into.
+const READ: usize = 128 << 10;
 
-/// The largest message. API servers read 32 KiB at a time.
-const MESSAGE: usize = 32 * 1024;
+/// When less room is left, a new one is made.
+const LEAST: usize = 32 << 10;
+
+/// Room before the data for what each subprotocol wants there.
+const INNER: usize = spdy::HEADER;
 
 /// Opens a carrier to a port on the loopback of a pod.
 pub(crate) async fn dial(
@@ -36,162 +43,241 @@ pub(crate) async fn dial(
     let object = format!("pods/{pod}/portforward");
     let url = Pod::url_path(&(), Some(cluster.namespace()));
     let request = Request::new(url).portforward(pod, &[port]).map_err(|error| {
-        crate::Error::new(crate::ErrorCode::Internal, "a port-forward request of ours is malformed")
-            .because(error)
+        Error::new(ErrorCode::Internal, "a port-forward request of ours is malformed").because(error)
     })?;
-    let connection = cluster.request("get", &object, deadline, cluster.client().connect(request)).await?;
-    let (sink, stream) = connection.into_stream().split();
-    Ok((Reader { stream, header: [true; 2] }, Writer { sink }))
+    let upgraded = upgrade::upgrade(cluster.client(), request);
+    let (stream, subprotocol) = cluster.request("get", &object, deadline, upgraded).await?;
+    let opened = tokio::time::timeout_at(deadline.instant(), open(stream, subprotocol, port)).await;
+    let opened = opened.map_err(|_| Error::deadline(format_args!("opening a port-forward to pod {pod}")))?;
+    opened.map_err(|error| {
+        let text = format!("the port-forward to pod {pod} was not opened: {error}");
+        Error::new(ErrorCode::AgentUnreachable, text).on(object.clone()).because(error)
+    })
+}
+
+/// Makes a carrier of a WebSocket, ready to be sent on.
+async fn open<S>(stream: S, subprotocol: Subprotocol, port: u16) -> io::Result<(Reader<S>, Writer<S>)>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (read, write) = tokio::io::split(stream);
+    let owed = Owed::default();
+    let inner = match subprotocol {
+        Subprotocol::Tunnel => Inner::Tunnel(spdy::Decoder::default()),
+        Subprotocol::Channels => Inner::Channels(channels::Decoder::default()),
+    };
+    let mut reader = Reader {
+        io: read,
+        input: BytesMut::new(),
+        frames: websocket::Decoder::default(),
+        inner,
+        piece: Bytes::new(),
+        owed: owed.clone(),
+    };
+    let mut writer = Writer { io: write, subprotocol, owed };
+    if subprotocol == Subprotocol::Tunnel {
+        let mut message = BytesMut::zeroed(websocket::HEADER);
+        message.extend_from_slice(&spdy::open(port));
+        let start = websocket::wrap(&mut message, websocket::HEADER);
+        writer.write(&message[start..]).await?;
+        reader.ready().await?;
+    }
+    Ok((reader, writer))
+}
+
+/// Frames that answer something, for the writer to send with the next ones: heartbeats see to it that there are some.
+#[derive(Clone, Default)]
+struct Owed(Arc<Mutex<Vec<u8>>>);
+
+/// More than this is not owed to anybody who means well.
+const MOST_OWED: usize = 4096;
+
+impl Owed {
+    fn add(&self, frame: &[u8]) {
+        let mut owed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed.len() < MOST_OWED {
+            owed.extend_from_slice(frame);
+        }
+    }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+enum Inner {
+    Channels(channels::Decoder),
+    Tunnel(spdy::Decoder),
 }
 
 /// The receiving half.
 struct Reader<S> {
-    stream: SplitStream<S>,
-    /// Which channels have yet to send the message that holds the port.
-    header: [bool; 2],
-}
-
-/// The sending half.
-struct Writer<S> {
-    sink: SplitSink<S, Message>,
+    io: ReadHalf<S>,
+    /// Read, and not looked at yet.
+    input: BytesMut,
+    frames: websocket::Decoder,
+    inner: Inner,
+    /// What is left of the last piece of a message.
+    piece: Bytes,
+    owed: Owed,
 }
 
 impl<S> CarrierRead for Reader<S>
 where
-    S: Stream<Item = tungstenite::Result<Message>> + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + 'static,
 {
     async fn recv(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            let Some(message) = self.stream.next().await else { return Ok(None) };
-            match message.map_err(io::Error::other)? {
-                Message::Binary(bytes) => {
-                    if let Some(data) = self.unwrap(bytes)? {
-                        return Ok(Some(data));
+            match self.next()? {
+                Next::Data(bytes) => return Ok(Some(bytes)),
+                Next::End => return Ok(None),
+                Next::Ready => {}
+                Next::Nothing => {
+                    if !self.read().await? {
+                        return Ok(None);
                     }
                 }
-                Message::Close(_) => return Ok(None),
-                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     }
 }
 
-impl<S> Reader<S> {
-    /// The bytes of the stream in a message, if it has any.
-    fn unwrap(&mut self, mut message: Bytes) -> io::Result<Option<Bytes>> {
-        if message.is_empty() {
-            return Ok(None);
-        }
-        let channel = message.get_u8();
-        let first = match self.header.get_mut(usize::from(channel)) {
-            Some(first) => std::mem::take(first),
-            None => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a channel that was not asked for"));
+/// What is next in what was read.
+enum Next {
+    Data(Bytes),
+    Ready,
+    End,
+    Nothing,
+}
+
+impl<S: AsyncRead> Reader<S> {
+    /// Waits until bytes may be sent.
+    async fn ready(&mut self) -> io::Result<()> {
+        loop {
+            match self.next()? {
+                Next::Ready => return Ok(()),
+                Next::Data(_) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes came too early"));
+                }
+                Next::Nothing if self.read().await? => {}
+                Next::Nothing | Next::End => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
-        };
-        if first {
-            // The port, which is the one asked for.
-            message.advance(message.len().min(2));
         }
-        match channel {
-            _ if message.is_empty() => Ok(None),
-            DATA => Ok(Some(message)),
-            ERROR => {
-                let text = String::from_utf8_lossy(&message).trim().to_owned();
-                Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
+    }
+
+    fn next(&mut self) -> io::Result<Next> {
+        loop {
+            if let Inner::Tunnel(decoder) = &mut self.inner
+                && let Some(event) = decoder.next(&mut self.piece)?
+            {
+                match event {
+                    spdy::Event::Data(bytes) => return Ok(Next::Data(bytes)),
+                    spdy::Event::Ready => return Ok(Next::Ready),
+                    spdy::Event::End => return Ok(Next::End),
+                    spdy::Event::Answer(frame) => {
+                        let mut message = vec![0; websocket::HEADER];
+                        message.extend_from_slice(&frame);
+                        let start = websocket::wrap(&mut message, websocket::HEADER);
+                        self.owed.add(&message[start..]);
+                    }
+                }
+                continue;
             }
-            _ => Ok(None),
+            match self.frames.next(&mut self.input)? {
+                None => return Ok(Next::Nothing),
+                Some(Piece::Ping(payload)) => self.owed.add(&websocket::pong(&payload)),
+                Some(Piece::Close(1000 | 1001 | 1005, _)) => return Ok(Next::End),
+                Some(Piece::Close(code, text)) => {
+                    let text = format!("the API server ended the port-forward: {text} ({code})");
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+                }
+                Some(Piece::Data { first, bytes }) => match &mut self.inner {
+                    Inner::Tunnel(_) => self.piece = bytes,
+                    Inner::Channels(decoder) => {
+                        let bytes = decoder.data(first, bytes)?;
+                        if !bytes.is_empty() {
+                            return Ok(Next::Data(bytes));
+                        }
+                    }
+                },
+            }
         }
+    }
+
+    /// Reads as much as there is; `false` at the end.
+    async fn read(&mut self) -> io::Result<bool> {
+        if self.input.capacity() - self.input.len() < LEAST {
+            self.input.reserve(READ);
+        }
+        if self.io.read_buf(&mut self.input).await? == 0 {
+            return Ok(false);
+        }
+        // TLS gives no more than a record at once; what else is there saves wakeups and locks later on.
+        while self.input.capacity() - self.input.len() >= LEAST {
+            match self.io.read_buf(&mut self.input).now_or_never() {
+                Some(Ok(1..)) => {}
+                // An end and an error are met again.
+                Some(Ok(0) | Err(_)) | None => break,
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The sending half.
+struct Writer<S> {
+    io: WriteHalf<S>,
+    subprotocol: Subprotocol,
+    owed: Owed,
+}
+
+impl<S: AsyncWrite> Writer<S> {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.io.write_all(bytes).await?;
+        // TLS may have kept a part.
+        self.io.flush().await
     }
 }
 
 impl<S> CarrierWrite for Writer<S>
 where
-    S: Sink<Message, Error = tungstenite::Error> + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    // The channel's number; it comes as zero, which is the data channel.
-    const HEADROOM: usize = 1;
-    const BUFFER: usize = MESSAGE;
+    const HEADROOM: usize = websocket::HEADER + INNER;
+    const BUFFER: usize = 64 << 10;
 
-    async fn send(&mut self, buffer: BytesMut) -> io::Result<BytesMut> {
-        self.sink.send(Message::Binary(buffer.freeze())).await.map_err(io::Error::other)?;
-        Ok(BytesMut::new())
+    async fn send(&mut self, mut buffer: BytesMut) -> io::Result<BytesMut> {
+        let owed = self.owed.take();
+        if !owed.is_empty() {
+            self.write(&owed).await?;
+        }
+        let length = buffer.len() - Self::HEADROOM;
+        let inner = match self.subprotocol {
+            Subprotocol::Tunnel => {
+                let inner = Self::HEADROOM - spdy::HEADER;
+                spdy::wrap(&mut buffer[inner..Self::HEADROOM], length);
+                inner
+            }
+            Subprotocol::Channels => {
+                let inner = Self::HEADROOM - channels::HEADER;
+                channels::wrap(&mut buffer[inner..Self::HEADROOM]);
+                inner
+            }
+        };
+        let start = websocket::wrap(&mut buffer, inner);
+        self.write(&buffer[start..]).await?;
+        buffer.clear();
+        Ok(buffer)
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.sink.close().await.map_err(io::Error::other)
+        self.write(&websocket::normal_close()).await?;
+        self.io.shutdown().await
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::stream;
-
-    use super::*;
-
-    type Fake = stream::Iter<std::vec::IntoIter<tungstenite::Result<Message>>>;
-
-    /// A stream that is also a sink, as `split` wants it.
-    struct Both(Fake);
-
-    impl Stream for Both {
-        type Item = tungstenite::Result<Message>;
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Self::Item>> {
-            self.0.poll_next_unpin(cx)
-        }
-    }
-
-    impl Sink<Message> for Both {
-        type Error = tungstenite::Error;
-        fn poll_ready(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-        fn start_send(self: std::pin::Pin<&mut Self>, _: Message) -> Result<(), Self::Error> {
-            Ok(())
-        }
-        fn poll_flush(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-        fn poll_close(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-    }
-
-    fn reader(messages: &[&[u8]]) -> Reader<Both> {
-        let list: Vec<_> =
-            messages.iter().map(|message| Ok(Message::Binary(Bytes::copy_from_slice(message)))).collect();
-        let (_, stream) = Both(stream::iter(list)).split();
-        Reader { stream, header: [true; 2] }
-    }
-
-    #[tokio::test]
-    async fn ports_are_taken_off_and_data_comes_through() {
-        let mut reader = reader(&[&[0, 1, 2], &[1, 1, 2], &[0, 9, 8, 7], &[0]]);
-        assert_eq!(reader.recv().await.unwrap().unwrap(), [9, 8, 7].as_slice());
-        assert_eq!(reader.recv().await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_refusal_comes_in_the_servers_words() {
-        let mut reader = reader(&[&[0, 1, 2], &[1, 1, 2], &[1, b'n', b'o', b'\n']]);
-        assert_eq!(reader.recv().await.unwrap_err().to_string(), "no");
-    }
-
-    #[tokio::test]
-    async fn an_unknown_channel_ends_the_carrier() {
-        let mut reader = reader(&[&[7, 1, 2]]);
-        assert_eq!(reader.recv().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
-    }
+/// What went wrong, as the server said it.
+fn refused(words: &[u8]) -> io::Error {
+    let text = String::from_utf8_lossy(words).trim().to_owned();
+    io::Error::new(io::ErrorKind::ConnectionRefused, text)
 }
