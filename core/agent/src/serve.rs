@@ -66,8 +66,6 @@ pub(crate) struct Shared {
 const GATEWAY_LINKS: usize = 256;
 /// An interceptor has one holder; others only ask how it is.
 const INTERCEPTOR_LINKS: usize = 32;
-/// Bytes a link may hold for streams whose readers stopped, beyond its window: the pod's memory limit is low.
-const PARKED: u64 = 4 << 20;
 /// How long links may take at the end to send what is left and say goodbye.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(7);
 /// Connections that wait to be accepted; the kernel cuts it to its own limit.
@@ -89,8 +87,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         .software(env!("CARGO_PKG_VERSION"))
         .heartbeat(config.heartbeat)
         .silence(config.silence)
-        .grace(config.grace)
-        .parked(PARKED);
+        .grace(config.grace);
     let shared = Arc::new(Shared {
         role,
         acceptor: Acceptor::new(link_config, links)

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use crate::code::Role;
+use crate::{Budget, code::Role};
 
 /// How an end of a link behaves. The default serves the common case; both ends need not agree on any of it.
 ///
-/// An end holds at most [`link_window`](Self::link_window) and [`parked`](Self::parked) bytes that it received,
-/// [`queued`](Self::queued) and 16 KiB for each stream that it is to send, and [`unacknowledged`](Self::unacknowledged) bytes
-/// that it has sent: 72 MiB by default if every bound is reached at once. Frames of up to four times their size may be kept
-/// alive for bytes received that are not parked.
+/// An end holds at most [`link_window`](Self::link_window) bytes that it received, [`queued`](Self::queued) that it is to send,
+/// and [`unacknowledged`](Self::unacknowledged) that it has sent, and all three, for all links that share it, at most what
+/// [`budget`](Self::budget) says. Beside that: 64 KiB of calls' bytes to send, and up to 6 MiB of received buffers that are kept
+/// alive by parts of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {
     pub(crate) role: Role,
@@ -19,10 +19,10 @@ pub struct LinkConfig {
     pub(crate) initial_window: u64,
     pub(crate) stream_window: u64,
     pub(crate) link_window: u64,
-    pub(crate) parked: u64,
     pub(crate) send_buffer: usize,
     pub(crate) queued: usize,
     pub(crate) unacknowledged: u64,
+    pub(crate) budget: Budget,
     pub(crate) max_streams: u32,
     pub(crate) max_carriers: u32,
 }
@@ -38,12 +38,12 @@ impl LinkConfig {
             silence: Duration::from_secs(5),
             grace: Duration::from_secs(60),
             initial_window: 128 << 10,
-            stream_window: 1 << 20,
-            link_window: 16 << 20,
-            parked: 16 << 20,
+            stream_window: 32 << 20,
+            link_window: 48 << 20,
             send_buffer: 256 << 10,
-            queued: 16 << 20,
-            unacknowledged: 24 << 20,
+            queued: 8 << 20,
+            unacknowledged: 36 << 20,
+            budget: Budget::new(64 << 20),
             max_streams: 16_384,
             max_carriers: 16,
         }
@@ -81,24 +81,20 @@ impl LinkConfig {
         self
     }
 
-    /// Received bytes one stream may hold: `initial` at first, growing to `most` while its reader keeps up. Default 128 KiB
-    /// and 1 MiB; at least 16 KiB. The most may not exceed the link's window.
+    /// Received bytes one stream may hold: `initial` at first, growing to `most` by need, which is two round trips' bytes, while
+    /// its reader keeps up. Default 128 KiB and 32 MiB; at least 16 KiB. All streams together grow by at most two thirds of the
+    /// link's window.
     pub fn stream_window(mut self, initial: u64, most: u64) -> Self {
         self.initial_window = initial.max(16 << 10);
         self.stream_window = most.max(self.initial_window);
         self
     }
 
-    /// Received bytes all streams together may hold. Default 16 MiB; at least 64 KiB.
+    /// Received bytes all streams together may hold at most; the peer is given credit for 512 KiB at first, and for more as it
+    /// uses that up. Default 48 MiB; at least 64 KiB. Readers that have stopped hold up others when this is full of their
+    /// bytes: with the defaults more than 120 of them, each with its first window full.
     pub fn link_window(mut self, bytes: u64) -> Self {
         self.link_window = bytes.max(64 << 10);
-        self
-    }
-
-    /// Received bytes that streams whose readers have stopped may hold beyond the link's window, so that they do not hold
-    /// up the others. Default 16 MiB.
-    pub fn parked(mut self, bytes: u64) -> Self {
-        self.parked = bytes;
         self
     }
 
@@ -108,16 +104,25 @@ impl LinkConfig {
         self
     }
 
-    /// Written bytes all streams together hold before they are sent; beyond it each stream holds 16 KiB. Default 16 MiB.
+    /// Written bytes all streams together hold before they are sent; one stream at most half of what is left of it, so that
+    /// those that cannot send do not keep others from writing. Default 8 MiB; at least 16 KiB. While no carrier is up, all
+    /// together hold at most 256 KiB and one at most 16 KiB: nobody is to believe that more is on its way.
     pub fn queued(mut self, bytes: usize) -> Self {
-        self.queued = bytes;
+        self.queued = bytes.max(16 << 10);
         self
     }
 
-    /// Sent bytes that may wait for the peer's acknowledgement; beyond it nothing new is sent. Default 24 MiB; at least
-    /// 1 MiB.
+    /// Sent bytes that may wait for the peer's acknowledgement, with what holding them costs; beyond it nothing new is sent.
+    /// Default 36 MiB; at least 1 MiB.
     pub fn unacknowledged(mut self, bytes: u64) -> Self {
         self.unacknowledged = bytes.max(1 << 20);
+        self
+    }
+
+    /// The memory that all links with clones of this configuration share with whoever else has the budget. Default: one of
+    /// 64 MiB of its own.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 

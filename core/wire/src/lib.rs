@@ -65,6 +65,7 @@
 //!
 //! Whatever else a peer does wrong is a [`ProtocolError`] and closes the link (before the first hello, only the carrier).
 
+mod budget;
 mod call;
 mod code;
 mod config;
@@ -76,6 +77,7 @@ mod open;
 mod tlv;
 mod varint;
 
+pub use budget::{Budget, Charge};
 pub use call::{Answer, CallFailure, MAX_CALL, Request, Status};
 pub use code::{CallCode, GoodbyeCode, RefusalCode, ResetCode, Role};
 pub use config::LinkConfig;

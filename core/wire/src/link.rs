@@ -1,5 +1,6 @@
 //! The state machine of one end of a link: bytes and the time in, bytes and events out.
 
+mod blocks;
 mod carrier;
 mod carriers;
 mod chunks;
@@ -12,8 +13,11 @@ mod ranges;
 mod recv;
 mod send;
 mod stream;
+mod streams;
 mod timeout;
 mod transmit;
+mod turns;
+mod writers;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -27,6 +31,7 @@ use self::{
     credit::LinkReceive,
     ranges::Ranges,
     stream::Stream,
+    turns::Turns,
 };
 pub use self::{
     event::{CarrierEnd, CloseReason, Event},
@@ -35,6 +40,7 @@ pub use self::{
 };
 use crate::{
     Goodbye, Hello, LinkConfig, Refusal, Secret,
+    budget::Account,
     code::{GoodbyeCode, Role},
     hello,
 };
@@ -72,7 +78,7 @@ pub struct Link {
     /// When the link is given up for want of carriers.
     grace_at: Option<Instant>,
 
-    streams: HashMap<StreamId, Stream>,
+    streams: HashMap<StreamId, Box<Stream>>,
     next_stream: StreamId,
     opened_here: u32,
     opened_there: u32,
@@ -89,20 +95,27 @@ pub struct Link {
     lost: VecDeque<CarrierId>,
     /// Lost carriers and what came on them, to be told on the next, the newest last.
     late_acks: VecDeque<(CarrierId, u64)>,
-    /// Streams with bytes and credit to send them, in turn.
-    ready: VecDeque<StreamId>,
+    /// Streams with bytes and credit to send them.
+    turns: Turns,
     /// Written and not sent, of all streams.
-    queued: usize,
+    queue: Account,
+    /// Streams whose writers wait because the link as a whole has no room.
+    starved: VecDeque<StreamId>,
+    /// When to look whether the budget has something again.
+    look_at: Option<Instant>,
 
     receive: LinkReceive,
     /// Bytes of streams that the peer lets us send in all, and those sent.
     send_limit: u64,
     sent: u64,
-    /// Cost of the data frames that are retained.
-    unacknowledged: u64,
+    /// What of the link's credit is kept for calls.
+    reserve: u64,
+    /// Data frames that are retained, with what holding them costs.
+    retained: Account,
     link_credit_due: bool,
-    /// When to look for readers that have stopped.
-    park_at: Option<Instant>,
+
+    /// The last time that was told.
+    now: Option<Instant>,
 
     events: VecDeque<Event>,
     resent: u64,
@@ -138,6 +151,10 @@ struct Peer {
 const TURN: usize = 16 << 10;
 /// What holding one data frame costs beside its bytes.
 const FRAME_COST: u64 = 64;
+/// What a link holds of each kind whatever the budget says: credit given, bytes written, bytes sent.
+const SHARES: [u64; 3] = [512 << 10, 256 << 10, 256 << 10];
+/// How soon is looked again where the budget had nothing.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Link {
     /// A client's end without a carrier. `id`, `secret` and `incarnation` must be random; the first two name and prove the
@@ -169,7 +186,9 @@ impl Link {
     }
 
     fn new(config: LinkConfig, side: Side, id: [u8; 16], secret: Secret, incarnation: [u8; 16]) -> Self {
-        let receive = LinkReceive::new(config.link_window, config.parked);
+        let [credit, queue, retained] = SHARES.map(|share| Account::new(config.budget.clone(), share));
+        let least = SHARES[0].min(config.link_window);
+        let receive = LinkReceive::new(credit, least, config.link_window);
         Self {
             config,
             side,
@@ -193,14 +212,17 @@ impl Link {
             resend: VecDeque::new(),
             lost: VecDeque::new(),
             late_acks: VecDeque::new(),
-            ready: VecDeque::new(),
-            queued: 0,
+            turns: Turns::default(),
+            queue,
+            starved: VecDeque::new(),
+            look_at: None,
             receive,
             send_limit: 0,
             sent: 0,
-            unacknowledged: 0,
+            reserve: 0,
+            retained,
             link_credit_due: false,
-            park_at: None,
+            now: None,
             events: VecDeque::new(),
             resent: 0,
             carriers_lost: 0,
@@ -272,16 +294,18 @@ impl Link {
             sent: self.sent,
             received: self.receive.total(),
             resent: self.resent,
-            unacknowledged: self.unacknowledged,
-            queued: self.queued as u64,
+            unacknowledged: self.retained.held(),
+            queued: self.queue.held(),
             buffered: self.receive.buffered(),
+            credit: self.receive.credit(),
+            window: self.receive.window(),
             carriers_lost: self.carriers_lost,
         }
     }
 
     /// Whether the peer holds everything that was written and said here.
     pub fn is_flushed(&self) -> bool {
-        self.queued == 0
+        self.queue.held() == 0
             && self.urgent.is_empty()
             && self.resend.is_empty()
             && self.carriers.values().all(|carrier| carrier.retained.is_empty())
@@ -329,9 +353,11 @@ impl Link {
         self.acks.clear();
         self.resend.clear();
         self.late_acks.clear();
-        self.ready.clear();
-        (self.queued, self.unacknowledged) = (0, 0);
-        (self.grace_at, self.park_at) = (None, None);
+        self.turns.clear();
+        self.starved.clear();
+        self.queue.release(self.queue.held());
+        self.retained.release(self.retained.held());
+        (self.grace_at, self.look_at) = (None, None);
         self.events.push_back(Event::Closed);
     }
 }

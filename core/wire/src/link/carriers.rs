@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
-    CarrierEnd, CarrierId, Event, FRAME_COST, Link, Peer, PeerInfo, Resend,
+    CarrierEnd, CarrierId, Event, FRAME_COST, Link, Peer, PeerInfo, Resend, SHARES,
     carrier::{Carrier, Retained},
     unknown_link,
 };
@@ -81,7 +81,7 @@ impl Link {
         for (number, frame) in (carrier.acknowledged + 1..).zip(carrier.retained) {
             match frame {
                 Retained::Data { stream, offset, bytes } => {
-                    self.unacknowledged -= bytes.len() as u64 + FRAME_COST;
+                    self.retained.release(bytes.len() as u64 + FRAME_COST);
                     self.resent += bytes.len() as u64;
                     self.resend.push_back(Resend { carrier: id, number, stream, offset, bytes });
                 }
@@ -121,12 +121,15 @@ impl Link {
             max_streams: hello.max_streams,
         });
         if first {
+            // Also a peer that gives little keeps most of it for streams.
+            self.reserve = (SHARES[0] / 8).min(hello.link_credit / 4);
             let early: Vec<_> = self.streams.keys().copied().collect();
             for id in early {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.send.raise(hello.stream_credit);
                 }
                 self.make_ready(id);
+                self.paid(id);
             }
         }
     }

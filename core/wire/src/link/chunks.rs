@@ -76,13 +76,6 @@ impl Chunks {
         *self = Self::default();
     }
 
-    /// Copies every chunk to its own size, so that none keeps a bigger buffer alive.
-    pub(super) fn compact(&mut self) {
-        for chunk in &mut self.chunks {
-            *chunk = Bytes::copy_from_slice(chunk);
-        }
-    }
-
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
@@ -103,7 +96,6 @@ mod tests {
             if index % 2 == 0 { chunks.push(bytes.into()) } else { chunks.push_slice(&bytes) }
         }
         assert_eq!(chunks.len(), expected.len());
-        chunks.compact();
         let mut got = Vec::new();
         while let Some(bytes) = chunks.pop(1500) {
             assert!(bytes.len() <= 1500);

@@ -1,27 +1,43 @@
-use crate::ProtocolError;
+use std::time::{Duration, Instant};
 
-/// Link-wide credits.
+use crate::{ProtocolError, budget::Account};
+
+/// The link's credit for the peer: what it may have on its way or unread here, all streams together.
 ///
-/// What the peer may have on its way or unread here is bounded by the link's window. Streams whose readers have stopped are
-/// *parked*: their bytes do not count any more, so the others go on, until `parked_most` is reached. So the bytes held are at
-/// most the link's window and `parked_most`, and N stopped readers hold up the others only when together they hold more than
-/// the latter.
+/// The window starts small, doubles while it is used up within two round trips, or when half of it is unread, up to the bound
+/// and as far as the budget goes, and halves when it was hardly used for a while. A limit that
+/// was told is not taken back: a window that has shrunk shows as the credit is used up. What is told and not freed is held
+/// in the account of the budget, so what is held there bounds what can come.
 #[derive(Debug)]
 pub(super) struct LinkReceive {
+    account: Account,
+    least: u64,
+    most: u64,
     window: u64,
-    parked_most: u64,
     /// Told to the peer.
     limit: u64,
     /// Sum of the streams' bytes that the peer has sent.
     sent: u64,
     /// Sum of the bytes that were read or thrown away.
     freed: u64,
-    parked: u64,
+    /// When the window was last judged, and how much had been freed.
+    judged: Option<(Instant, u64)>,
+    /// What streams' windows have grown beyond their first size.
+    grown: u64,
 }
 
+/// Raises of less than this, and less than a quarter of the window, are not told while the peer has enough.
+pub(super) const TELL: u64 = 1 << 20;
+/// What a peer needs to have left for it to be enough, whatever the window.
+const ENOUGH: u64 = 128 << 10;
+/// A window of which less than half was used in this time halves.
+pub(super) const WATCH: Duration = Duration::from_secs(10);
+
 impl LinkReceive {
-    pub(super) fn new(window: u64, parked_most: u64) -> Self {
-        Self { window, parked_most, limit: window, sent: 0, freed: 0, parked: 0 }
+    /// `least` is the size at first, and held from the beginning.
+    pub(super) fn new(mut account: Account, least: u64, most: u64) -> Self {
+        account.hold(least);
+        Self { account, least, most, window: least, limit: least, sent: 0, freed: 0, judged: None, grown: 0 }
     }
 
     /// The peer has sent `bytes` more.
@@ -36,50 +52,111 @@ impl LinkReceive {
     /// `bytes` were read or thrown away.
     pub(super) fn free(&mut self, bytes: u64) {
         self.freed += bytes;
-    }
-
-    /// Whether the streams hold so much that it is worth looking for readers that have stopped.
-    pub(super) fn is_tight(&self) -> bool {
-        (self.sent - self.freed).saturating_sub(self.parked) > self.window / 2
-    }
-
-    /// How many bytes more can be parked.
-    pub(super) fn parking(&self) -> u64 {
-        self.parked_most.saturating_sub(self.parked)
-    }
-
-    /// Whether so much is parked that streams should not get bigger windows.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.parked > self.parked_most / 2
-    }
-
-    pub(super) fn park(&mut self, bytes: u64) {
-        self.parked += bytes;
-    }
-
-    pub(super) fn unpark(&mut self, bytes: u64) {
-        self.parked -= bytes;
+        self.account.release(bytes);
     }
 
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
+    /// Whether the peer has so little left that the window is worth a look, though nothing was freed.
+    pub(super) fn is_low(&self) -> bool {
+        let left = self.limit - self.sent;
+        left < ENOUGH || left < self.window / 2 && self.window < self.most
+    }
+
+    /// Whether the peer needs more and the budget has nothing.
+    pub(super) fn is_short(&self) -> bool {
+        self.limit - self.sent < self.window / 4 && self.account.room() == 0
+    }
+
     /// Whether a new limit is worth telling; takes it.
-    pub(super) fn raise(&mut self) -> bool {
-        let limit = self.freed + self.parked + self.window;
-        let raise = limit >= self.limit + self.window / 4;
+    pub(super) fn raise(&mut self, now: Option<Instant>, rtt: Duration) -> bool {
+        let (left, room) = (self.limit - self.sent, self.account.room());
+        self.judge(left, room, now, rtt);
+        let gain = (self.freed + self.window).saturating_sub(self.limit).min(room);
+        let raise = gain >= TELL.min(self.window / 4) || gain > 0 && left < ENOUGH.min(self.window / 2);
         if raise {
-            self.limit = limit;
+            self.account.hold(gain);
+            self.limit += gain;
         }
         raise
+    }
+
+    fn judge(&mut self, left: u64, room: u64, now: Option<Instant>, rtt: Duration) {
+        if self.account.is_asked_to_shrink() {
+            self.window = (self.window / 2).max(self.least);
+            return;
+        }
+        let mut grow = left < self.window / 2;
+        if let Some(now) = now {
+            let (since, from) = *self.judged.get_or_insert((now, 0));
+            let (elapsed, used) = (now.saturating_duration_since(since), self.freed - from);
+            if used >= self.window / 2 {
+                // Ahead of what one stream may get.
+                grow |= is_too_small(self.window, used, elapsed, rtt * 2);
+            } else if elapsed >= WATCH && !grow {
+                self.window = (self.window / 2).max(self.least);
+            }
+            if used >= self.window / 2 || elapsed >= WATCH {
+                self.judged = Some((now, self.freed));
+            }
+        }
+        if grow {
+            // What the window has already may not all be told yet.
+            let more = room.saturating_sub((self.freed + self.window).saturating_sub(self.limit));
+            self.window = (self.window + self.window.min(more)).min(self.most);
+        }
+    }
+
+    /// How much more a stream's window may grow. All together leave a third of what the link has for those that are new.
+    pub(super) fn growth(&self) -> u64 {
+        (self.credit() / 3 * 2).saturating_sub(ENOUGH + self.grown)
+    }
+
+    /// What one stream's window is beyond its first size has changed.
+    pub(super) fn grow(&mut self, before: u64, after: u64) {
+        self.grown = self.grown - before + after;
+    }
+
+    /// Whether more is unread than small pieces of big buffers may be kept for.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffered() > PINNED
     }
 
     pub(super) fn total(&self) -> u64 {
         self.sent
     }
 
+    /// Bytes that came and were not read.
     pub(super) fn buffered(&self) -> u64 {
         self.sent - self.freed
     }
+
+    /// Bytes that the peer may have on its way or unread here at the moment.
+    pub(super) fn credit(&self) -> u64 {
+        self.account.held()
+    }
+
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    #[cfg(test)]
+    pub(super) fn grown(&self) -> u64 {
+        self.grown
+    }
 }
+
+/// Whether a window of which `used` were used in the time elapsed holds the peer up: all of it would last less than two round
+/// trips.
+pub(super) fn is_too_small(window: u64, used: u64, elapsed: Duration, rtt: Duration) -> bool {
+    let product = |time: Duration, bytes: u64| time.as_micros().saturating_mul(bytes.into());
+    product(elapsed, window) <= 2 * product(rtt.max(SOON), used)
+}
+
+/// The least that counts as a round trip: on a shorter way bytes rather wait for programs.
+const SOON: Duration = Duration::from_micros(500);
+
+/// Unread bytes up to which they are kept in the buffers they came in, which may be up to four times as big.
+const PINNED: u64 = 2 << 20;

@@ -36,6 +36,10 @@ pub struct Stats {
     pub queued: u64,
     /// Bytes that came and were not read yet.
     pub buffered: u64,
+    /// Bytes that the peer may have on its way or unread here at the moment; what bounds [`buffered`](Self::buffered).
+    pub credit: u64,
+    /// What [`credit`](Self::credit) is brought to as bytes are read: it grows and falls back by need.
+    pub window: u64,
     /// Carriers that were lost while the link was open.
     pub carriers_lost: u64,
 }

@@ -2,7 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{CloseReason, Event, Link, Side, StreamId, carrier::Retained, recv::Taken, send::Ending};
+use super::{
+    CloseReason, Event, Link, Side, StreamId,
+    carrier::Retained,
+    recv::{Taken, Tuning},
+    send::Ending,
+};
 use crate::{
     DecodeError, Open, Refusal,
     code::ResetCode,
@@ -67,7 +72,9 @@ impl Link {
         self.next_stream += 2;
         self.opened_here += 1;
         let credit = self.peer.as_ref().map_or(0, |peer| peer.stream_credit);
-        self.streams.insert(id, Stream::new(Opening::Asked, credit, self.config.initial_window, true));
+        let mut stream = Stream::new(Opening::Asked, credit, self.config.initial_window, true);
+        stream.turn.call = *open == Open::Call;
+        self.streams.insert(id, Box::new(stream));
         self.urgent.push_back(Retained::Open { stream: id, fields: fields.into() });
         Ok(id)
     }
@@ -128,7 +135,7 @@ impl Link {
         let length = taken.len();
         if let Some(stream) = self.streams.get_mut(&id).filter(|_| length > 0) {
             stream.send.queue().push(taken);
-            self.queued += length;
+            self.queue.hold(length as u64);
             self.make_ready(id);
         }
         Ok(length)
@@ -143,7 +150,7 @@ impl Link {
         let taken = &bytes[..room.min(bytes.len())];
         if let Some(stream) = self.streams.get_mut(&id).filter(|_| !taken.is_empty()) {
             stream.send.queue().push_slice(taken);
-            self.queued += taken.len();
+            self.queue.hold(taken.len() as u64);
             self.make_ready(id);
         }
         Ok(taken.len())
@@ -159,13 +166,8 @@ impl Link {
         };
         match stream.recv.take(max) {
             Taken::Chunk(bytes) => {
-                let length = bytes.len() as u64;
-                self.receive.unpark(stream.recv.unpark(length));
-                self.receive.free(length);
-                let most = if self.receive.is_crowded() { 0 } else { self.config.stream_window };
-                if stream.recv.new_limit(most).is_some() {
-                    self.credit_due(id);
-                }
+                self.receive.free(bytes.len() as u64);
+                self.stream_credit(id);
                 self.link_credit();
                 Ok(Read::Chunk(bytes))
             }
@@ -194,7 +196,7 @@ impl Link {
             let queued = stream.send.queued();
             stream.send.cut_now(code);
             stream.recv.cut_here(code);
-            self.queued -= queued;
+            self.unqueue(queued);
             self.discard(id);
             self.tell_cut(id);
             self.after(id);
@@ -228,7 +230,7 @@ impl Link {
         if !stream.send.is_closed() {
             let queued = stream.send.queued();
             stream.send.cut_now(if asked { ResetCode::Cancelled } else { ResetCode::Dropped });
-            self.queued -= queued;
+            self.unqueue(queued);
         } else if !stream.recv.is_settled() {
             // All that was written is still sent; only what the peer would send is not wanted.
             stream.send.cut_after(ResetCode::Dropped);
@@ -254,7 +256,7 @@ impl Link {
     /// # Errors
     /// See [`StreamError`].
     pub fn room(&mut self, id: StreamId) -> Result<usize, StreamError> {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(stream) = self.streams.get(&id) else {
             return Err(self.gone());
         };
         if let Opening::Refused(refusal) = &stream.opening {
@@ -266,7 +268,11 @@ impl Link {
         if stream.send.is_closed() {
             return Err(StreamError::Finished);
         }
-        Ok(stream.send.room(self.config.send_buffer, self.queued < self.config.queued))
+        let room = self.room_of(stream);
+        if room == 0 {
+            self.wait_for_room(id);
+        }
+        Ok(room)
     }
 
     /// Throws away what came and what will come.
@@ -274,13 +280,8 @@ impl Link {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        let freed = stream.recv.discard();
-        self.receive.unpark(stream.recv.unpark(u64::MAX));
-        self.receive.free(freed);
-        let wants_credit = stream.recv.new_limit(0).is_some() && !stream.send.is_settled();
-        if wants_credit {
-            self.credit_due(id);
-        }
+        self.receive.free(stream.recv.discard());
+        self.stream_credit(id);
         self.link_credit();
     }
 
@@ -303,7 +304,10 @@ impl Link {
         }
         // One that was cut before its OPEN came may hold bytes that nobody was offered.
         self.discard(id);
-        self.streams.remove(&id);
+        if let Some(mut over) = self.streams.remove(&id) {
+            let (before, _) = over.recv.growth(self.config.initial_window);
+            self.receive.grow(before, 0);
+        }
         if self.is_own(id) {
             self.opened_here -= 1;
         } else {
@@ -319,12 +323,10 @@ impl Link {
     /// Puts the stream into the queue of those to send, if it has something.
     pub(super) fn make_ready(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
-            && !stream.ready
             && stream.send.sendable() > 0
             && self.closed.is_none()
         {
-            stream.ready = true;
-            self.ready.push_back(id);
+            self.turns.push(id, &mut stream.turn);
         }
     }
 
@@ -345,8 +347,30 @@ impl Link {
 
     /// Tells the peer the link's new limit when it is worth it.
     pub(super) fn link_credit(&mut self) {
-        if self.closed.is_none() && self.receive.raise() {
+        if self.closed.is_none() && self.receive.raise(self.now, self.rtt().unwrap_or_default()) {
             self.credit_due(0);
+        }
+        self.look_later();
+    }
+
+    /// Tells the peer the stream's new limit when it is worth it.
+    pub(super) fn stream_credit(&mut self, id: StreamId) {
+        let tuning = Tuning {
+            now: self.now,
+            rtt: self.rtt().unwrap_or_default(),
+            first: self.config.initial_window,
+            most: self.config.stream_window,
+            growth: self.receive.growth(),
+        };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        // Who is told of a cut sends no more.
+        let raise = stream.recv.raise(&tuning) && !stream.send.is_cut();
+        let (before, after) = stream.recv.growth(tuning.first);
+        self.receive.grow(before, after);
+        if raise {
+            self.credit_due(id);
         }
     }
 

@@ -1,8 +1,15 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, Bytes};
 
-use super::chunks::Chunks;
+use super::{
+    blocks::Blocks,
+    chunks::Chunks,
+    credit::{TELL, WATCH, is_too_small},
+};
 use crate::{ProtocolError, code::ResetCode};
 
 /// The receiving direction of a stream: puts bytes in order and counts them. Bytes are counted by their highest offset, so
@@ -11,10 +18,10 @@ use crate::{ProtocolError, code::ResetCode};
 pub(super) struct Recv {
     /// In order, not read yet.
     queue: Chunks,
-    /// Behind a gap, by offset; the segments do not overlap.
+    /// Behind a gap, by offset: big segments, which do not overlap.
     apart: BTreeMap<u64, Bytes>,
-    /// When `apart` has this many segments, neighbours are merged.
-    merge_at: usize,
+    /// Behind a gap: small ones.
+    blocks: Blocks,
     /// Bytes read (or thrown away).
     read: u64,
     /// Bytes that the peer has sent as far as is known here.
@@ -35,12 +42,26 @@ pub(super) struct Recv {
     cut_here: Option<ResetCode>,
     /// A reader waits.
     waiting: bool,
-    /// Everything that was here was read since the last limit was told.
+    /// Everything that was here was read since the window was last judged.
     drained: bool,
-    /// Bytes that do not count for the link's window, since the reader has stopped.
-    parked: u64,
-    /// How much was read at the last look at stalled streams, if bytes were waiting then.
-    looked: Option<u64>,
+    /// When the window was last judged, and how much had been read.
+    judged: Option<(Instant, u64)>,
+    /// What the link's account of grown windows has for this one.
+    grown: u64,
+}
+
+/// What a window may do at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub(super) now: Option<Instant>,
+    /// A round trip.
+    pub(super) rtt: Duration,
+    /// The window's first size.
+    pub(super) first: u64,
+    /// What it may have at most.
+    pub(super) most: u64,
+    /// How much more of what all may grow together is left.
+    pub(super) growth: u64,
 }
 
 /// What a read gave.
@@ -62,18 +83,15 @@ pub(super) struct Counted {
     pub(super) freed: u64,
 }
 
-/// Segments behind gaps that a peer may make one stream hold after merging. Gaps come from carriers that lag; there are few
-/// carriers, and each DATA frame of ours but the last is full.
-const MAX_APART: usize = 4096;
-/// Neighbours are merged up to this size.
-const MERGED: usize = 16 << 10;
+/// Pieces behind a gap of up to this many bytes are copied into blocks; so the others are few.
+const SMALL: usize = 4 << 10;
 
 impl Recv {
     pub(super) fn new(window: u64) -> Self {
         Self {
             queue: Chunks::default(),
             apart: BTreeMap::new(),
-            merge_at: 64,
+            blocks: Blocks::default(),
             read: 0,
             highest: 0,
             limit: window,
@@ -85,14 +103,14 @@ impl Recv {
             cut_here: None,
             waiting: false,
             drained: false,
-            parked: 0,
-            looked: None,
+            judged: None,
+            grown: 0,
         }
     }
 
     /// Takes bytes of the peer.
     pub(super) fn data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Counted, ProtocolError> {
-        let mut counted = self.raise(offset + bytes.len() as u64)?;
+        let mut counted = self.reach(offset + bytes.len() as u64)?;
         if self.discard {
             counted.freed += self.skip_to(self.highest);
             return Ok(counted);
@@ -111,23 +129,36 @@ impl Recv {
             offset = next;
         }
         if offset > next {
-            self.set_apart(offset, bytes)?;
+            self.set_apart(offset, bytes);
             return Ok(counted);
         }
         self.queue.push(bytes);
-        while let Some(segment) = self.apart.first_entry() {
-            let (start, next) = (*segment.key(), self.read + self.queue.len() as u64);
-            if start > next {
-                break;
-            }
-            let mut bytes = segment.remove();
-            let known = (next - start).min(bytes.len() as u64);
-            bytes.advance(known as usize);
-            if !bytes.is_empty() {
-                self.queue.push(bytes);
+        self.join();
+        Ok(counted)
+    }
+
+    /// Moves what now is in order to the queue.
+    fn join(&mut self) {
+        loop {
+            let next = self.next();
+            if let Some(segment) = self.apart.first_entry().filter(|segment| *segment.key() <= next) {
+                let start = *segment.key();
+                let mut bytes = segment.remove();
+                bytes.advance((next - start).min(bytes.len() as u64) as usize);
+                if !bytes.is_empty() {
+                    self.queue.push(bytes);
+                }
+            } else if !self.blocks.is_empty()
+                && let Some(bytes) = self.blocks.at(next)
+                && let wanted = self.cut.map_or(u64::MAX, |(_, deliver)| deliver.saturating_sub(next))
+                && wanted > 0
+            {
+                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+                self.queue.push_slice(&bytes[..bytes.len().min(wanted)]);
+            } else {
+                return;
             }
         }
-        Ok(counted)
     }
 
     /// The peer's direction ends.
@@ -165,6 +196,7 @@ impl Recv {
             let next = self.next();
             self.cut = Some((code, next));
             self.apart.clear();
+            self.blocks.clear();
         }
     }
 
@@ -178,6 +210,7 @@ impl Recv {
         self.discard = true;
         self.queue.clear();
         self.apart.clear();
+        self.blocks.clear();
         self.skip_to(self.highest)
     }
 
@@ -211,18 +244,50 @@ impl Recv {
         wake
     }
 
-    /// A new limit to tell the peer, when it is worth it: half of the window is used. The window grows towards `most` while
-    /// the peer uses it up and the reader keeps up.
-    pub(super) fn new_limit(&mut self, most: u64) -> Option<u64> {
-        if self.end.is_some() || self.read + self.window < self.limit + self.window / 2 {
-            return None;
+    /// Whether there is a new limit that is worth telling the peer: a quarter of the window is used.
+    pub(super) fn raise(&mut self, tuning: &Tuning) -> bool {
+        if self.end.is_some() {
+            return false;
         }
-        let used_up = self.limit - self.highest < self.window / 2;
-        if std::mem::take(&mut self.drained) && used_up && self.window < most {
-            self.window = (self.window * 2).min(most);
+        self.tune(tuning);
+        let limit = self.read + self.window;
+        let raise = limit >= self.limit + TELL.min(self.window / 4);
+        if raise {
+            self.limit = limit;
         }
-        self.limit = self.read + self.window;
-        Some(self.limit)
+        raise
+    }
+
+    /// The window doubles when it holds the peer up though the reader keeps up; one that was hardly used for a while halves.
+    fn tune(&mut self, tuning: &Tuning) {
+        if self.discard {
+            self.window = self.window.min(tuning.first);
+            return;
+        }
+        let Some(now) = tuning.now else {
+            return;
+        };
+        let (since, from) = *self.judged.get_or_insert((now, 0));
+        let elapsed = now.saturating_duration_since(since);
+        let used = self.read - from;
+        if used < self.window / 2 {
+            if elapsed < WATCH {
+                return;
+            }
+            self.window = (self.window / 2).max(tuning.first);
+        } else if std::mem::take(&mut self.drained) && is_too_small(self.window, used, elapsed, tuning.rtt) {
+            let more = self.window.min(tuning.growth);
+            self.window = (self.window + more).min(tuning.most).max(self.window);
+        }
+        self.judged = Some((now, self.read));
+    }
+
+    /// What the stream may hold beyond its first window changes with anything above: what it was at the last call of this,
+    /// and what it is.
+    pub(super) fn growth(&mut self, first: u64) -> (u64, u64) {
+        let most = self.end.map_or_else(|| self.limit.max(self.read + self.window), |end| end.max(self.read));
+        let grown = (most - self.read).saturating_sub(first);
+        (std::mem::replace(&mut self.grown, grown), grown)
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -238,48 +303,12 @@ impl Recv {
         self.cut.map(|(code, _)| code)
     }
 
-    /// Bytes that are here and not read.
-    pub(super) fn buffered(&self) -> u64 {
-        let apart = self.apart.values().map(|bytes| bytes.len() as u64).sum::<u64>();
-        self.queue.len() as u64 + apart
-    }
-
-    /// For a look at stalled streams, some time after the last: bytes beyond those parked, if at the reader's pace since
-    /// then they will be here for four times as long again.
-    pub(super) fn stalled(&mut self) -> u64 {
-        if self.queue.is_empty() {
-            self.looked = None;
-            return 0;
-        }
-        let buffered = self.buffered();
-        match self.looked.replace(self.read) {
-            Some(looked) if (self.read - looked) * 4 < buffered => buffered - self.parked.min(buffered),
-            _ => 0,
-        }
-    }
-
-    /// Parks `bytes` more. The memory is cut to size: the bytes may stay for long.
-    pub(super) fn park(&mut self, bytes: u64) {
-        self.parked += bytes;
-        self.queue.compact();
-        for segment in self.apart.values_mut() {
-            *segment = Bytes::copy_from_slice(segment);
-        }
-    }
-
-    /// `bytes` were read or thrown away; returns how many of them were parked.
-    pub(super) fn unpark(&mut self, bytes: u64) -> u64 {
-        let parked = self.parked.min(bytes);
-        self.parked -= parked;
-        parked
-    }
-
     /// The offset behind the bytes in order.
     fn next(&self) -> u64 {
         self.read + self.queue.len() as u64
     }
 
-    fn raise(&mut self, highest: u64) -> Result<Counted, ProtocolError> {
+    fn reach(&mut self, highest: u64) -> Result<Counted, ProtocolError> {
         if highest > self.limit {
             return Err(ProtocolError::Rule("more bytes came on a stream than it has credit for"));
         }
@@ -295,7 +324,7 @@ impl Recv {
         if self.end.is_some_and(|known| known != end) || end < self.highest {
             return Err(ProtocolError::Rule("a stream has two ends"));
         }
-        let counted = self.raise(end)?;
+        let counted = self.reach(end)?;
         self.end = Some(end);
         Ok(counted)
     }
@@ -304,6 +333,7 @@ impl Recv {
         let deliver = deliver.max(self.next());
         self.cut = Some((code, deliver));
         self.apart.split_off(&deliver);
+        self.blocks.truncate(deliver);
         if let Some(mut last) = self.apart.last_entry() {
             let keep = deliver - *last.key();
             last.get_mut().truncate(usize::try_from(keep).unwrap_or(usize::MAX));
@@ -322,7 +352,7 @@ impl Recv {
     }
 
     /// Keeps bytes that came before their time.
-    fn set_apart(&mut self, mut start: u64, mut bytes: Bytes) -> Result<(), ProtocolError> {
+    fn set_apart(&mut self, mut start: u64, mut bytes: Bytes) {
         let end = start + bytes.len() as u64;
         if let Some((before, known)) = self.apart.range(..=start).next_back() {
             let known = (before + known.len() as u64).saturating_sub(start).min(bytes.len() as u64);
@@ -331,50 +361,24 @@ impl Recv {
         }
         while start < end {
             let Some((&behind, known)) = self.apart.range(start..end).next() else {
-                self.insert_apart(start, bytes);
-                break;
+                self.keep(start, bytes);
+                return;
             };
             let behind_end = behind + known.len() as u64;
             if behind > start {
-                self.insert_apart(start, bytes.slice(..(behind - start) as usize));
+                self.keep(start, bytes.slice(..(behind - start) as usize));
             }
             bytes.advance((behind_end.min(end) - start) as usize);
             start = behind_end;
         }
-        if self.apart.len() >= self.merge_at {
-            self.merge();
-            self.merge_at = (self.apart.len() * 2).max(64);
-            if self.apart.len() > MAX_APART {
-                return Err(ProtocolError::Rule("a stream came in too many pieces"));
-            }
-        }
-        Ok(())
     }
 
-    fn insert_apart(&mut self, start: u64, bytes: Bytes) {
-        let small = bytes.len() <= 1024;
-        self.apart.insert(start, if small { Bytes::copy_from_slice(&bytes) } else { bytes });
-    }
-
-    /// Joins neighbours that are small.
-    fn merge(&mut self) {
-        let mut merged: BTreeMap<u64, Bytes> = BTreeMap::new();
-        let mut group: Option<(u64, Vec<u8>)> = None;
-        for (start, bytes) in std::mem::take(&mut self.apart) {
-            match &mut group {
-                Some((first, joined))
-                    if *first + joined.len() as u64 == start && joined.len() + bytes.len() <= MERGED =>
-                {
-                    joined.extend_from_slice(&bytes);
-                }
-                _ => {
-                    let done = group.replace((start, bytes.to_vec()));
-                    merged.extend(done.map(|(first, joined)| (first, joined.into())));
-                }
-            }
+    fn keep(&mut self, start: u64, bytes: Bytes) {
+        if bytes.len() <= SMALL {
+            self.blocks.insert(start, &bytes);
+        } else {
+            self.apart.insert(start, bytes);
         }
-        merged.extend(group.map(|(first, joined)| (first, joined.into())));
-        self.apart = merged;
     }
 }
 

@@ -49,16 +49,9 @@ impl Send {
         }
     }
 
-    /// Bytes that a writer may add when the stream's buffer has `most` and the link as a whole has room, or not. A stream
-    /// with nothing queued always gets room for one turn, so that the others cannot keep it from writing.
-    pub(super) fn room(&mut self, most: usize, link_has_room: bool) -> usize {
-        let room = match self.queue.len() {
-            0 if !link_has_room => super::TURN,
-            _ if !link_has_room => 0,
-            queued => most.saturating_sub(queued),
-        };
-        self.waiting |= room == 0;
-        room
+    /// A writer waits for room.
+    pub(super) fn wait(&mut self) {
+        self.waiting = true;
     }
 
     pub(super) fn queue(&mut self) -> &mut Chunks {
@@ -74,6 +67,20 @@ impl Send {
         let wake = self.waiting && self.queue.len() <= most / 2;
         self.waiting &= !wake;
         wake
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// How many bytes more than those that are queued the peer lets us send.
+    pub(super) fn credit(&self) -> u64 {
+        (self.limit - self.next).saturating_sub(self.queue.len() as u64)
+    }
+
+    /// Whether a writer waits; it is told once.
+    pub(super) fn wake_now(&mut self) -> bool {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Bytes that may be sent now as far as the stream is concerned.
@@ -113,7 +120,10 @@ impl Send {
         self.queue.clear();
         self.fin = self.fin_sent;
         self.cut.get_or_insert(code);
-        self.deliver = self.fin_sent;
+        // One that is out has promised already.
+        if !self.cut_sent {
+            self.deliver = self.fin_sent;
+        }
     }
 
     /// The peer cut the stream: nothing more is sent. The peer is told how much there was, unless it knows.
@@ -123,7 +133,7 @@ impl Send {
         if self.fin_sent {
             // It knows, and a cut of ours would tell it nothing.
             self.cut_sent = true;
-        } else {
+        } else if !self.cut_sent {
             self.fin = false;
             self.cut.get_or_insert(code);
             self.deliver = false;
@@ -159,6 +169,17 @@ impl Send {
     /// Whether anything may be written.
     pub(super) fn is_closed(&self) -> bool {
         self.fin || self.cut.is_some() || self.cut_sent
+    }
+
+    /// Whether a RESET is to be said, or was.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    /// Whether the peer needs what was sent and may not have come: it did not cut the stream, or only answered a cut of ours
+    /// that promised those bytes.
+    pub(super) fn owes(&self) -> bool {
+        self.lost.is_none() || self.cut_sent && self.deliver
     }
 
     pub(super) fn lost(&self) -> Option<ResetCode> {

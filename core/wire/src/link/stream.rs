@@ -1,4 +1,4 @@
-use super::{recv::Recv, send::Send};
+use super::{recv::Recv, send::Send, turns::Turn};
 use crate::{Refusal, code::ResetCode};
 
 /// One stream as an end sees it. Small when idle: 10,000 of them are nothing special.
@@ -9,8 +9,9 @@ pub(super) struct Stream {
     pub(super) opening: Opening,
     /// The program has a handle on it.
     pub(super) held: bool,
-    /// It stands in the queue of streams with bytes to send.
-    pub(super) ready: bool,
+    pub(super) turn: Turn,
+    /// It stands in the queue of those whose writers wait for the link.
+    pub(super) starved: bool,
     /// A CREDIT for it waits to be sent.
     pub(super) credit_due: bool,
 }
@@ -37,7 +38,8 @@ impl Stream {
             recv: Recv::new(recv_window),
             opening,
             held,
-            ready: false,
+            turn: Turn::default(),
+            starved: false,
             credit_due: false,
         }
     }

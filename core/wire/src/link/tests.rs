@@ -4,6 +4,7 @@ mod carriers;
 mod chaos;
 mod close;
 mod flow;
+mod line;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,11 @@ const AGENT: usize = 1;
 
 fn config(role: Role) -> LinkConfig {
     LinkConfig::new(role)
+}
+
+/// A stream that is no call.
+fn dial() -> Open {
+    Open::Dial { host: "db".into(), port: 5432, deadline: Duration::ZERO }
 }
 
 impl Pair {
@@ -231,7 +237,11 @@ impl Pair {
 
     /// Opens a stream from one end and accepts it at the other.
     fn open(&mut self, from: usize) -> StreamId {
-        let id = self.end(from).open(&Open::Call).unwrap();
+        self.open_as(from, &dial())
+    }
+
+    fn open_as(&mut self, from: usize, open: &Open) -> StreamId {
+        let id = self.end(from).open(open).unwrap();
         self.run();
         self.end(1 - from).accept(id);
         self.run();
@@ -291,6 +301,7 @@ impl Pair {
             assert!(step < 20_000, "nothing moves any more: {} of {}", got.len(), bytes.len());
         }
         assert!(got == bytes, "the bytes are not the same");
+        self.end(from).finish(id);
         self.pass(Duration::from_millis(30));
         assert_eq!(self.end(1 - from).read(id, 1), Ok(Read::End));
     }

@@ -13,7 +13,7 @@ impl Link {
         let carriers = self.carriers.values().filter(|carrier| carrier.up).flat_map(|carrier| {
             [Some(carrier.ping_at), Some(carrier.dead_at()), carrier.ack_at.filter(|_| !carrier.ack_due)]
         });
-        carriers.chain([self.grace_at, self.park_at]).flatten().min()
+        carriers.chain([self.grace_at, self.look_at]).flatten().min()
     }
 
     /// Does what is due. Too early is harmless.
@@ -21,6 +21,7 @@ impl Link {
         if self.closed.is_some() {
             return;
         }
+        self.now = Some(now);
         let mut dead: Vec<CarrierId> = Vec::new();
         for (id, carrier) in self.carriers.iter_mut().filter(|(_, carrier)| carrier.up) {
             if carrier.dead_at() <= now {
@@ -38,8 +39,8 @@ impl Link {
         for id in dead {
             self.end_carrier(id, CarrierEnd::Silent, now);
         }
-        if self.park_at.is_some_and(|at| at <= now) {
-            self.park(now);
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look();
         }
         if self.grace_at.is_some_and(|at| at <= now) {
             self.close_with(CloseReason::Lost, None);

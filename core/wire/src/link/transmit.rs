@@ -24,6 +24,7 @@ impl Link {
     /// there was anything. What was taken counts as sent on this carrier: if that fails, tell
     /// [`carrier_down`](Self::carrier_down).
     pub fn poll_transmit(&mut self, id: CarrierId, now: Instant, out: &mut BytesMut, max: usize) -> bool {
+        self.now = Some(now);
         let (start, limit) = (out.len(), out.len() + max.max(Self::LEAST_TRANSMIT));
         let hello = match self.carriers.get(&id) {
             Some(carrier) if carrier.finished => return false,
@@ -77,7 +78,7 @@ impl Link {
                 || !self.acks.is_empty()
                 || !self.late_acks.is_empty()
                 || !self.resend.is_empty()
-                || !self.ready.is_empty() && self.may_send() > 0)
+                || self.turns.wait(self.may_send() <= self.reserve) && self.may_send() > 0)
     }
 
     /// Whether anything waits that this carrier alone can send.
@@ -177,7 +178,7 @@ impl Link {
                 return;
             };
             frame::data(out, stream, offset, &bytes);
-            self.unacknowledged += bytes.len() as u64 + FRAME_COST;
+            self.retained.hold(bytes.len() as u64 + FRAME_COST);
             if let Some(carrier) = self.carriers.get_mut(&id) {
                 carrier.retained.push_back(Retained::Data { stream, offset, bytes });
             }
@@ -188,7 +189,7 @@ impl Link {
         let mut data = loop {
             let next = self.resend.pop_front()?;
             // One that was cut meanwhile needs its bytes no more; one that is over may still need them.
-            if self.streams.get(&next.stream).is_none_or(|stream| stream.send.lost().is_none()) {
+            if self.streams.get(&next.stream).is_none_or(|stream| stream.send.owes()) {
                 break next;
             }
         };
@@ -202,36 +203,40 @@ impl Link {
     }
 
     fn take_new(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
-        let most = usize::try_from(self.may_send()).unwrap_or(usize::MAX).min(TURN).min(room);
-        if most == 0 {
+        let left = self.may_send();
+        let for_all = left.saturating_sub(self.reserve);
+        if left == 0 {
             return None;
         }
         loop {
-            let id = self.ready.pop_front()?;
+            let id = self.turns.next(for_all == 0)?;
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            stream.ready = false;
-            let Some((offset, bytes)) = stream.send.take(most) else {
+            let most = if stream.turn.call { left } else { for_all };
+            let most = usize::try_from(most).unwrap_or(usize::MAX).min(TURN).min(room);
+            let taken = stream.send.take(most);
+            let more = stream.send.sendable() > 0;
+            self.turns.taken(id, &mut stream.turn, more);
+            let Some((offset, bytes)) = taken else {
                 continue;
             };
-            self.queued -= bytes.len();
             self.sent += bytes.len() as u64;
             if stream.send.wake(self.config.send_buffer) {
                 self.events.push_back(Event::Writable(id));
             }
-            if stream.send.sendable() > 0 {
-                stream.ready = true;
-                self.ready.push_back(id);
-            } else {
+            if !more {
                 self.after(id);
             }
+            self.unqueue(bytes.len());
             return Some((id, offset, bytes));
         }
     }
 
-    /// New bytes that may be sent as far as the link as a whole is concerned.
+    /// New bytes that may be sent as far as the link as a whole is concerned; the last of them are for calls.
     fn may_send(&self) -> u64 {
-        if self.unacknowledged >= self.config.unacknowledged { 0 } else { self.send_limit - self.sent }
+        let held = self.retained.held();
+        let may = held == 0 || held < self.config.unacknowledged && self.retained.room() > 0;
+        if may { self.send_limit - self.sent } else { 0 }
     }
 }

@@ -8,7 +8,7 @@ fn one_stream_is_striped_over_all_carriers() {
     let id = pair.open(CLIENT);
     pair.transfer(CLIENT, id, &noise(1 << 20), |_, _| {});
     for carrier in pair.agent().carriers.values() {
-        assert!(carrier.received > 5, "{}", carrier.received);
+        assert!(carrier.received > 3, "{}", carrier.received);
     }
 }
 

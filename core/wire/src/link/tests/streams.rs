@@ -7,7 +7,7 @@ use crate::RefusalCode;
 fn a_stream_is_opened_from_either_end() {
     let mut pair = Pair::connected(1);
     for from in [CLIENT, AGENT] {
-        let id = pair.open(from);
+        let id = pair.open_as(from, &Open::Call);
         pair.write(from, id, b"question");
         pair.run();
         assert_eq!(pair.read(1 - from, id), b"question");
