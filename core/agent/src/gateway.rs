@@ -12,6 +12,7 @@ use crate::dial;
 use crate::drain::Phase;
 use crate::serve::Shared;
 use crate::splice::tune;
+use crate::step::{self, Step};
 
 /// How long a dial may take when the client leaves it open.
 const DIAL: Duration = Duration::from_secs(10);
@@ -28,38 +29,61 @@ impl Gateway {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
-}
 
-impl Serve for Gateway {
-    async fn dial(self: Arc<Self>, mut incoming: Incoming, host: String, port: u16, deadline: Duration) {
+    /// Does what an open asks for, and answers it either way; then joins the two.
+    async fn connect(
+        self: Arc<Self>,
+        mut incoming: Incoming,
+        host: String,
+        port: u16,
+        deadline: Duration,
+    ) -> Option<Step> {
         if self.shared.drain.phase() > Phase::Serving {
             let text = "the gateway is about to end: another takes its place";
             incoming.refuse(Refusal::new(RefusalCode::Draining, text));
-            return;
+            return None;
         }
         let Some(room) = self.shared.flows.try_room() else {
             let text = "the gateway has as many connections open as it may: close some first";
             incoming.refuse(Refusal::new(RefusalCode::Limit, text));
-            return;
+            return None;
         };
-        let _flow = room.occupy();
+        let flow = room.occupy();
         let patience = if deadline.is_zero() { DIAL } else { deadline.min(DIAL_MAX) };
         let dialled = tokio::select! {
             dialled = dial::host(&self.shared.resolver, &host, port, Instant::now() + patience) => dialled,
             // The client gave up: so do we.
-            () = incoming.cancelled() => return,
+            () = incoming.cancelled() => return None,
         };
         match dialled {
             Ok(socket) => {
                 tune(&socket);
-                let flow = relay(incoming.accept(), socket).await;
-                tracing::debug!(host, port, ?flow, "connection ended");
+                tracing::debug!(host, port, "connected");
+                let stream = incoming.accept();
+                Some(Step::last(async move {
+                    let ended = relay(stream, socket).await;
+                    tracing::debug!(port, flow = ?ended, "connection ended");
+                    drop(flow);
+                }))
             }
             Err(error) => {
                 tracing::debug!(host, port, %error, "cannot connect");
                 incoming.refuse(error.into());
+                None
             }
         }
+    }
+}
+
+impl Serve for Gateway {
+    fn dial(
+        self: Arc<Self>,
+        incoming: Incoming,
+        host: String,
+        port: u16,
+        deadline: Duration,
+    ) -> impl Future<Output = ()> + Send {
+        step::run(Step::next(self.connect(incoming, host, port, deadline)), ())
     }
 
     async fn call(self: Arc<Self>, _: Link, request: Request) -> Answer {

@@ -33,6 +33,7 @@ mod log;
 mod resolve;
 mod serve;
 mod splice;
+mod step;
 
 pub use config::{Config, ConfigError, Job, Original, Port, Protocol, Target};
 pub use log::{Level, Log};

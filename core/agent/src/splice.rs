@@ -1,7 +1,10 @@
 //! Joining two TCP connections until both directions have ended: half-close both ways, a reset as a reset.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown, sockopt};
@@ -75,42 +78,62 @@ impl Drop for Abort<'_> {
     }
 }
 
+/// One future without futures of its own: an idle connection costs little.
 async fn join(one: &TcpStream, other: &TcpStream, there: &mut u64, back: &mut u64) -> io::Result<()> {
-    let going = pump(one, other, there);
-    let coming = pump(other, one, back);
-    tokio::pin!(going, coming);
-    let (mut gone, mut come) = (false, false);
-    while !(gone && come) {
-        tokio::select! {
-            result = &mut going, if !gone => {
-                result?;
-                gone = true;
-            }
-            result = &mut coming, if !come => {
-                result?;
-                come = true;
-            }
-            // Who has ended its direction can still be reset, which no read tells any more.
-            error = failure(one), if gone => return Err(error),
-            error = failure(other), if come => return Err(error),
+    let (mut going, mut coming) = (Way::new(there), Way::new(back));
+    let mut failing: Option<Pin<Box<dyn Future<Output = io::Error> + Send + '_>>> = None;
+    poll_fn(|cx| {
+        if going.poll(cx, one, other)? & coming.poll(cx, other, one)? {
+            return Poll::Ready(Ok(()));
         }
-    }
-    Ok(())
+        // Who has ended its direction can still be reset, which no read tells any more.
+        if going.ended || coming.ended {
+            let ended = if going.ended { one } else { other };
+            let failing = failing.get_or_insert_with(|| Box::pin(failure(ended)));
+            return failing.as_mut().poll(cx).map(Err);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
-/// Moves bytes until the end of `from`, then ends `to`.
-async fn pump(from: &TcpStream, to: &TcpStream, count: &mut u64) -> io::Result<()> {
-    loop {
-        from.readable().await?;
-        match step(from, to) {
-            Ok(0) => break,
-            Ok(moved) => *count += moved as u64,
-            // Spurious, or the receiver is full: then it is the one to wait for.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
-            Err(error) => return Err(error),
-        }
+/// One direction.
+struct Way<'a> {
+    count: &'a mut u64,
+    /// There is something that the receiver does not take yet.
+    full: bool,
+    ended: bool,
+}
+
+impl<'a> Way<'a> {
+    fn new(count: &'a mut u64) -> Self {
+        Self { count, full: false, ended: false }
     }
-    Ok(rustix::net::shutdown(to, Shutdown::Write)?)
+
+    /// Moves bytes until the end of `from`, then ends `to`. Tells whether it has ended.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &TcpStream, to: &TcpStream) -> io::Result<bool> {
+        while !self.ended {
+            let ready = if self.full { to.poll_write_ready(cx) } else { from.poll_read_ready(cx) };
+            match ready {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => break,
+            }
+            if std::mem::take(&mut self.full) {
+                continue;
+            }
+            match step(from, to) {
+                Ok(0) => {
+                    rustix::net::shutdown(to, Shutdown::Write)?;
+                    self.ended = true;
+                }
+                Ok(moved) => *self.count += moved as u64,
+                // Spurious, or the receiver is full: then it is the one to wait for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.full = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.ended)
+    }
 }
 
 /// One look, one write, and only then the take; 0 at the end of `from`. Never waits.

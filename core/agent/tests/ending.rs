@@ -73,6 +73,7 @@ async fn sigterm_serves_as_long_as_callers_come() {
         start.env("KUBETETHER_LINGER", "0s").env("KUBETETHER_DRAIN", "1000s")
     })
     .await;
+    assert_eq!(ask(scene.exposed(), "x").await.unwrap(), "original:x");
     scene.agent.signal("TERM");
     // Well beyond the second of quiet that it waits for, one caller behind the other.
     let begin = Instant::now();

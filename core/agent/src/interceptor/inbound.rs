@@ -1,7 +1,9 @@
 //! A caller's connection, led to the client.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,14 +15,38 @@ use tokio::time::timeout;
 
 use super::listener::refuse;
 use super::route::Armed;
+use crate::flows::Counted;
+use crate::step::Step;
 
-/// What became of a connection.
+/// What became of a connection that was offered to the client.
 #[derive(Debug)]
-pub(super) enum Inbound {
+pub(super) enum Offered {
+    /// The client has accepted it.
+    Taken(Taken),
+    /// The client is lost, is leaving or cannot take it: the original can.
+    Lost(TcpStream),
     /// It has ended.
     Ended,
-    /// The client was lost, is leaving or cannot take it, and no byte has passed: the original can.
-    Lost(TcpStream),
+}
+
+/// A connection that the client has accepted. No byte has passed yet.
+#[derive(Debug)]
+pub(super) struct Taken {
+    client: Arc<Armed>,
+    stream: Stream,
+    socket: TcpStream,
+    counted: Counted,
+}
+
+/// What came first on a connection.
+#[derive(Debug)]
+pub(super) enum First {
+    /// A byte or the end of either side; what was taken of the client's.
+    Seen(Vec<u8>),
+    /// The client was lost: the original can still have the connection.
+    Lost,
+    /// The connection was cut behind the client.
+    Cut,
 }
 
 /// How long a client may take to answer, though its link is up: its target may be slow to accept.
@@ -28,31 +54,31 @@ const OPEN: Duration = Duration::from_secs(30);
 /// The first bytes that are taken from the client at once.
 const FIRST: usize = 4096;
 
-/// Leads one connection to the client, until it has ended or the client is lost before the first byte. After the
-/// first byte it waits for the link to come back, until the link's grace ends.
-pub(super) async fn serve(client: &Armed, port: u16, socket: TcpStream) -> Inbound {
+/// Offers a connection to the client.
+pub(super) async fn offer(client: Arc<Armed>, port: u16, socket: TcpStream) -> Offered {
     let (Ok(from), Ok(to)) = (socket.peer_addr(), socket.local_addr()) else {
         // Reset in the meantime.
-        return Inbound::Ended;
+        return Offered::Ended;
     };
-    let _counted = client.count();
-    let stream = tokio::select! {
+    let counted = client.count();
+    tokio::select! {
         biased;
         opened = timeout(OPEN, open(client.link(), Open::Inbound { port, from, to })) => match opened {
-            Ok(Opened::Accepted(stream)) => stream,
-            Ok(Opened::PassOn) => return Inbound::Lost(socket),
+            Ok(Opened::Accepted(stream)) => {
+                Offered::Taken(Taken { client: Arc::clone(&client), stream, socket, counted })
+            }
+            Ok(Opened::PassOn) => Offered::Lost(socket),
             Ok(Opened::Refused) => {
                 refuse(&socket);
-                return Inbound::Ended;
+                Offered::Ended
             }
             Err(_) => {
                 tracing::warn!(port, "the client did not answer for a connection: it goes to the originals");
-                return Inbound::Lost(socket);
+                Offered::Lost(socket)
             }
         },
-        () = client.lost() => return Inbound::Lost(socket),
-    };
-    joined(client, stream, socket).await
+        () = client.lost() => Offered::Lost(socket),
+    }
 }
 
 enum Opened {
@@ -91,34 +117,48 @@ fn is_of_the_endpoint(error: &OpenError) -> bool {
     }
 }
 
-/// Waits for the first byte of either side, or for the end of the link; then joins for good.
-async fn joined(client: &Armed, mut stream: Stream, mut socket: TcpStream) -> Inbound {
-    let (mut first, mut byte) = (None, [0]);
-    tokio::select! {
-        biased;
-        () = client.lost() => return Inbound::Lost(socket),
-        result = first_bytes(&mut stream) => match result {
-            Ok(bytes) => first = Some(bytes),
-            Err(error) if StreamReset::of(&error).is_some_and(is_of_the_connection) => {
-                refuse(&socket);
-                return Inbound::Ended;
+impl Taken {
+    /// Waits for the first byte of either side, or for the loss of the client.
+    pub(super) async fn first(&mut self) -> First {
+        let Self { client, stream, socket, .. } = self;
+        let seen = poll_fn(|cx| {
+            if let Poll::Ready(bytes) = first_bytes(stream, cx) {
+                return Poll::Ready(bytes);
             }
-            Err(_) => return Inbound::Lost(socket),
-        },
-        // Its end and a reset too: the relay finds them. (`readable` also returns for nothing at times.)
-        _ = socket.peek(&mut byte) => {}
+            // Its end and a reset too: the relay finds them.
+            socket.poll_peek(cx, &mut ReadBuf::new(&mut [0])).map(|_| Ok(Vec::new()))
+        });
+        tokio::select! {
+            biased;
+            () = client.lost() => First::Lost,
+            seen = seen => match seen {
+                Ok(bytes) => First::Seen(bytes),
+                Err(error) if StreamReset::of(&error).is_some_and(is_of_the_connection) => First::Cut,
+                Err(_) => First::Lost,
+            },
+        }
     }
-    if let Some(bytes) = first
-        && !bytes.is_empty()
-        && socket.write_all(&bytes).await.is_err()
-    {
-        stream.reset(ResetCode::Reset);
-        refuse(&socket);
-        return Inbound::Ended;
+
+    /// The caller's socket; the client is told that nobody is there any more.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
     }
-    let flow = relay(stream, socket).await;
-    tracing::trace!(?flow, "inbound connection ended");
-    Inbound::Ended
+
+    /// Joins the two, with what came first, until both directions have ended. From now on it waits for the client to
+    /// come back when it is lost, until the link's grace ends.
+    pub(super) async fn join(self, first: Vec<u8>) -> Option<Step> {
+        let Self { stream, mut socket, counted, .. } = self;
+        if !first.is_empty() && socket.write_all(&first).await.is_err() {
+            stream.reset(ResetCode::Reset);
+            refuse(&socket);
+            return None;
+        }
+        Some(Step::last(async move {
+            let flow = relay(stream, socket).await;
+            tracing::trace!(?flow, "inbound connection ended");
+            drop(counted);
+        }))
+    }
 }
 
 /// Whether the connection behind the stream was cut, not the client or its link.
@@ -127,15 +167,11 @@ fn is_of_the_connection(code: ResetCode) -> bool {
 }
 
 /// The first bytes of a stream; empty at its end. Holds no memory while it waits: many connections wait here.
-/// Cancel-safe.
-async fn first_bytes(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    std::future::poll_fn(|cx: &mut Context<'_>| {
-        let mut space = [0; FIRST];
-        let mut buffer = ReadBuf::new(&mut space);
-        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().to_vec()))
-    })
-    .await
+fn first_bytes(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+    let mut space = [0; FIRST];
+    let mut buffer = ReadBuf::new(&mut space);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().to_vec()))
 }
 
 #[cfg(test)]

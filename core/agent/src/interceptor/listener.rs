@@ -8,12 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::inbound::{self, Inbound};
+use super::inbound::{self, First, Offered, Taken};
 use super::proof::Held;
 use super::{Interceptor, original};
 use crate::config::Port;
 use crate::drain::Phase;
 use crate::splice::{failure, splice, tune};
+use crate::step::{self, Step};
 
 /// For a connection to an original.
 const DIAL: Duration = Duration::from_secs(10);
@@ -35,11 +36,7 @@ pub(super) async fn serve(interceptor: Arc<Interceptor>, port: Arc<Port>, listen
                 (Some(room), Ok((socket, _))) => {
                     pause = PAUSES.0;
                     let (interceptor, port) = (Arc::clone(&interceptor), Arc::clone(&port));
-                    let flow = room.occupy();
-                    connections.spawn(async move {
-                        lead(&interceptor, &port, socket).await;
-                        drop(flow);
-                    });
+                    connections.spawn(step::run(lead(interceptor, port, socket), room.occupy()));
                 }
                 (_, Err(error)) if is_of_one_connection(&error) => {}
                 (_, Err(error)) => {
@@ -67,52 +64,80 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn lead(interceptor: &Interceptor, port: &Port, socket: TcpStream) {
-    tune(&socket);
-    let socket = match interceptor.proofs.hold(port.number, socket).await {
-        Held::Caller(socket) => socket,
-        Held::Proof => return,
-    };
-    let client = if interceptor.shared.drain.phase() == Phase::Serving {
-        interceptor.routes.client_for(port.number)
-    } else {
-        None
-    };
-    let socket = match client {
-        Some(client) => match inbound::serve(&client, port.number, socket).await {
-            Inbound::Ended => return,
-            Inbound::Lost(socket) => socket,
-        },
-        None => socket,
-    };
-    pass_through(interceptor, port, socket).await;
+/// The first step of a connection: to the client that has armed its port, or to the original.
+fn lead(interceptor: Arc<Interceptor>, port: Arc<Port>, socket: TcpStream) -> Step {
+    Step::next(async move {
+        tune(&socket);
+        Some(match offer(&interceptor, &port, socket).await {
+            Offered::Ended => return None,
+            Offered::Lost(socket) => pass_through(interceptor, port, socket),
+            Offered::Taken(taken) => first(interceptor, port, taken),
+        })
+    })
 }
 
-async fn pass_through(interceptor: &Interceptor, port: &Port, socket: TcpStream) {
-    let caller = match socket.peer_addr() {
-        Ok(caller) => caller.ip(),
-        // Reset in the meantime.
-        Err(_) => return,
+/// Waits for the first byte: until then the original can have the connection when the client is lost.
+fn first(interceptor: Arc<Interceptor>, port: Arc<Port>, mut taken: Taken) -> Step {
+    Step::next(async move {
+        match taken.first().await {
+            First::Seen(bytes) => Some(Step::next(taken.join(bytes))),
+            First::Cut => {
+                refuse(&taken.into_socket());
+                None
+            }
+            First::Lost => Some(pass_through(interceptor, port, taken.into_socket())),
+        }
+    })
+}
+
+fn pass_through(interceptor: Arc<Interceptor>, port: Arc<Port>, socket: TcpStream) -> Step {
+    Step::next(async move {
+        let upstream = dial(&interceptor, &port, &socket).await?;
+        Some(Step::last(async move {
+            let spliced = splice(socket, upstream).await;
+            tracing::trace!(?spliced, "passed through");
+        }))
+    })
+}
+
+/// Offers a connection to the client that has armed its port, if there is one.
+async fn offer(interceptor: &Interceptor, port: &Port, socket: TcpStream) -> Offered {
+    let socket = match interceptor.proofs.hold(port.number, socket).await {
+        Held::Caller(socket) => socket,
+        Held::Proof => return Offered::Ended,
     };
+    if interceptor.shared.drain.phase() > Phase::Serving {
+        return Offered::Lost(socket);
+    }
+    match interceptor.routes.client_for(port.number) {
+        Some(client) => inbound::offer(client, port.number, socket).await,
+        None => Offered::Lost(socket),
+    }
+}
+
+/// Connects to the original of a caller; a caller for whom there is none is refused.
+async fn dial(interceptor: &Interceptor, port: &Port, socket: &TcpStream) -> Option<TcpStream> {
+    // It fails when it was reset in the meantime.
+    let caller = socket.peer_addr().ok()?.ip();
     let deadline = Instant::now() + DIAL;
     let dialled = tokio::select! {
         biased;
         dialled = original::connect(&interceptor.shared.resolver, &port.original, Some(caller), deadline) => dialled,
         // A caller that only ends its side may still wait for an answer; one that resets does not.
-        _ = failure(&socket) => {
+        _ = failure(socket) => {
             tracing::trace!(port = port.number, "the caller gave up while the original was dialled");
-            return;
+            return None;
         }
     };
     match dialled {
         Ok(upstream) => {
             tune(&upstream);
-            let spliced = splice(socket, upstream).await;
-            tracing::trace!(port = port.number, ?spliced, "passed through");
+            Some(upstream)
         }
         Err(error) => {
             tracing::debug!(port = port.number, %error, "the original cannot be reached");
-            refuse(&socket);
+            refuse(socket);
+            None
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+pub mod cgroup;
 pub mod client;
 pub mod dns;
 pub mod path;

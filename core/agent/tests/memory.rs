@@ -1,0 +1,124 @@
+//! The carried form with the memory of a small container: 10,000 connections, idle and then all at work.
+//!
+//! Needs root to make a control group, and the carried form itself: `make agent-test` gives both.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+#![allow(clippy::print_stdout, reason = "what is left out and what was measured is told")]
+
+use kubetether_link::{Answer, Link, Open, Request, Status, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+mod support;
+
+use support::cgroup::Cgroup;
+use support::client::{self, attach};
+use support::{Agent, PATIENCE, Start, address, server};
+
+const LIMIT: u64 = 64 << 20;
+const FLOWS: usize = 10_000;
+/// What each connection says when all are at work.
+const WORDS: usize = 2000;
+
+fn start(group: &Cgroup, role: &str) -> Start {
+    let carried = std::env::var_os("KUBETETHER_AGENT_CARRIED").expect("set by `make agent-test`");
+    let [shell, words @ ..] = group.enter();
+    let mut command = Command::new(shell);
+    command.args(words).arg(carried);
+    Start::command(command, role).env("KUBETETHER_LOG", "info")
+}
+
+async fn status(link: &Link) -> Status {
+    let Answer::Status(status) = client::ask(link, Request::Status).await.unwrap() else {
+        panic!("no status")
+    };
+    status
+}
+
+async fn tell(what: &str, group: &Cgroup, agent: &Agent, link: &Link) {
+    let status = status(link).await;
+    println!(
+        "{what}: {} flows (at most {}), {} KiB in the group, {} KiB at most; RSS {} KiB, anonymous {} KiB",
+        status.flows,
+        status.most_flows,
+        group.usage() >> 10,
+        group.peak() >> 10,
+        status.rss_bytes >> 10,
+        agent.status_field("RssAnon:"),
+    );
+}
+
+/// Both ends of each connection say something and hear it from the other, all at once.
+async fn all_at_work(pairs: Vec<(Stream, TcpStream)>) -> Vec<(Stream, TcpStream)> {
+    let mut tasks = JoinSet::new();
+    for (mut stream, mut socket) in pairs {
+        tasks.spawn(async move {
+            let words = vec![7; WORDS];
+            let (mut heard, mut answered) = (vec![0; WORDS], vec![0; WORDS]);
+            stream.write_all(&words).await.unwrap();
+            socket.write_all(&words).await.unwrap();
+            socket.read_exact(&mut heard).await.unwrap();
+            stream.read_exact(&mut answered).await.unwrap();
+            assert!(heard == words && answered == words);
+            (stream, socket)
+        });
+    }
+    tasks.join_all().await
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn a_gateway_with_ten_thousand_connections() {
+    let Some(group) = Cgroup::new("gateway", LIMIT) else {
+        return println!("left out: no control group with a memory limit can be made here");
+    };
+    let listener = tokio::net::TcpListener::bind((address(), 0)).await.unwrap();
+    let there = listener.local_addr().unwrap();
+    let agent = start(&group, "gateway").ready().await;
+    let link = attach(agent.control()).await;
+    tell("gateway, nothing open", &group, &agent, &link).await;
+    let mut pairs = Vec::new();
+    for _ in 0..FLOWS {
+        let open = Open::Dial { host: there.ip().to_string(), port: there.port(), deadline: PATIENCE };
+        let (stream, accepted) = tokio::join!(link.open(open), listener.accept());
+        pairs.push((stream.unwrap(), accepted.unwrap().0));
+        if pairs.len() % 1000 == 0 {
+            tell("opening", &group, &agent, &link).await;
+        }
+    }
+    tell("idle", &group, &agent, &link).await;
+    for _ in 0..3 {
+        pairs = all_at_work(pairs).await;
+    }
+    tell("at work", &group, &agent, &link).await;
+    assert_eq!(group.killed(), 0);
+    drop(agent);
+}
+
+#[tokio::test]
+#[ignore = "needs root and the carried form: make agent-test"]
+async fn an_interceptor_with_ten_thousand_connections() {
+    let Some(group) = Cgroup::new("interceptor", LIMIT) else {
+        return println!("left out: no control group with a memory limit can be made here");
+    };
+    let original = server::named(address(), "original").await;
+    let start = start(&group, "interceptor").env("KUBETETHER_PORTS", format!("80/TCP=47200>{original}"));
+    let agent = start.ready().await;
+    let link = attach(agent.control()).await;
+    client::arm(&link, &[80]).await;
+    tell("interceptor, nothing open", &group, &agent, &link).await;
+    let mut pairs = Vec::new();
+    for _ in 0..FLOWS {
+        let caller = TcpStream::connect((agent.address, 47200)).await.unwrap();
+        pairs.push((client::next(&link).await.accept(), caller));
+    }
+    tell("idle", &group, &agent, &link).await;
+    for _ in 0..3 {
+        pairs = all_at_work(pairs).await;
+    }
+    tell("at work", &group, &agent, &link).await;
+    assert_eq!(group.killed(), 0);
+    drop(agent);
+}
