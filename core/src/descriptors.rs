@@ -4,20 +4,38 @@
 #[cfg(unix)]
 const RESERVE: u64 = 32;
 
-/// Whether connections may take one more, seen from a descriptor that is open. New descriptors get the lowest number
-/// that is free, so the number that one would get tells how many there are.
+/// What has a descriptor.
 #[cfg(unix)]
-pub(crate) fn are_left(open: &impl std::os::fd::AsFd) -> bool {
-    use std::os::fd::AsRawFd as _;
-    match open.as_fd().try_clone_to_owned() {
-        Ok(next) => u64::try_from(next.as_raw_fd()).is_ok_and(|next| next < for_connections()),
-        Err(_) => false,
-    }
-}
+pub(crate) use std::os::fd::AsFd as Open;
 
 /// Sockets are no descriptors here, and have no such limit.
 #[cfg(not(unix))]
-pub(crate) fn are_left<T>(_: &T) -> bool {
+pub(crate) trait Open {}
+
+#[cfg(not(unix))]
+impl<T> Open for T {}
+
+/// Whether connections may take one more, seen from something that is open. New descriptors get the lowest number
+/// that is free, so the number that one would get tells how many there are.
+#[cfg(unix)]
+pub(crate) fn are_left(open: &impl Open) -> bool {
+    open.as_fd().try_clone_to_owned().is_ok_and(|next| is_for_connections(&next))
+}
+
+/// Whether this one, which is new, may be a connection's.
+#[cfg(unix)]
+pub(crate) fn is_for_connections(new: &impl Open) -> bool {
+    use std::os::fd::AsRawFd as _;
+    u64::try_from(new.as_fd().as_raw_fd()).is_ok_and(|number| number < leave(limit()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn are_left(_: &impl Open) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_for_connections(_: &impl Open) -> bool {
     true
 }
 
@@ -33,12 +51,7 @@ pub(crate) fn limit() -> u64 {
     u64::MAX
 }
 
-/// Numbers from here on are not for connections.
-#[cfg(unix)]
-fn for_connections() -> u64 {
-    leave(limit())
-}
-
+/// Of so many descriptors, those that connections may have.
 #[cfg(unix)]
 fn leave(limit: u64) -> u64 {
     limit - RESERVE.min(limit / 3)

@@ -11,12 +11,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
+use crate::cluster::api::is_passing;
 use crate::cluster::pod_wait::is_ready;
 use crate::target::{Host, PortRef};
 use crate::{Deadline, Destination, Error, ErrorCode, Result, Target, TargetKind};
 
 /// A place that was looked up is believed for this long, unless it refuses.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// A lookup that takes longer has failed.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// A host as the gateway dials it, and a port.
 type Place = (String, u16);
@@ -25,11 +29,13 @@ type Place = (String, u16);
 pub(crate) struct Resolver {
     destination: Destination,
     last: Mutex<Option<(Place, Instant)>>,
+    /// Held by the one who looks it up: the others wait for what it finds.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Resolver {
     pub(crate) fn new(destination: Destination) -> Self {
-        Self { destination, last: Mutex::new(None) }
+        Self { destination, last: Mutex::new(None), looking: tokio::sync::Mutex::new(()) }
     }
 
     pub(crate) fn destination(&self) -> &Destination {
@@ -50,13 +56,31 @@ impl Resolver {
             }
             (Host::Target(target), _) => target,
         };
-        let known = self.last().clone().filter(|(_, since)| !anew && since.elapsed() < FRESH);
-        if let Some((place, _)) = known {
+        let asked = Instant::now();
+        let known = || {
+            let last = self.last().clone();
+            last.filter(|(_, since)| if anew { *since > asked } else { since.elapsed() < FRESH })
+        };
+        if let Some((place, _)) = known() {
             return Ok((place, false));
         }
-        let place = look_up(cluster, target, &self.destination.port, deadline).await?;
-        *self.last() = Some((place.clone(), Instant::now()));
-        Ok((place, true))
+        let looking = tokio::time::timeout_at(deadline.instant(), self.looking.lock());
+        let _looking =
+            looking.await.map_err(|_| Error::deadline(format_args!("looking up {}", self.destination)))?;
+        if let Some((place, _)) = known() {
+            return Ok((place, true));
+        }
+        let looked_up = look_up(cluster, target, &self.destination.port, deadline.at_most(LOOK_UP)).await;
+        let stale = self.last().clone();
+        match (looked_up, stale) {
+            (Ok(place), _) => {
+                *self.last() = Some((place.clone(), Instant::now()));
+                Ok((place, true))
+            }
+            // What it was is the best guess while the API server does not answer; the link may bear all the same.
+            (Err(error), Some((place, _))) if !anew && is_passing(&error) => Ok((place, true)),
+            (Err(error), _) => Err(error),
+        }
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<(Place, Instant)>> {
