@@ -21,7 +21,7 @@ workload-image: ## the image of the tests' pods: target/workload/workload.tar
 scenarios: cluster workload-image agent ## the scenarios on the real cluster, which stays up (ONLY=name for some)
 	@$(TESTS_DIR)cluster/load target/workload/workload.tar
 	@export KUBETETHER_TEST_KUBECONFIG=$${KUBETETHER_TEST_KUBECONFIG:-$(CURDIR)/target/cluster/kubeconfig}; \
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --workspace --locked --no-fail-fast --test scenarios --test load --test link -- $(ONLY)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --workspace --locked --no-fail-fast --test scenarios --test load --test link --test outage -- $(ONLY)
 
 bench: cluster workload-image agent ## the figures of design and README: a table, and target/bench/*.json (ONLY=group for some)
 	@$(TESTS_DIR)cluster/load target/workload/workload.tar

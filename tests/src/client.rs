@@ -124,6 +124,13 @@ impl Client {
         self.load(&["load", url, "--sequential", &count.to_string()]).await
     }
 
+    /// So many connections, by so many workers that each make one after another.
+    pub async fn many(&self, url: &str, count: u64, workers: u64) -> Load {
+        let (count, workers) = (count.to_string(), workers.to_string());
+        self.load(&["load", url, "--sequential", &count, "--workers", &workers, "--deadline-ms", "60000"])
+            .await
+    }
+
     async fn load(&self, args: &[&str]) -> Load {
         let out = self.run(args).await.unwrap_or_else(|error| panic!("{args:?}: {error}"));
         let mut load = Load::default();

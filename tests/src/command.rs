@@ -1,5 +1,6 @@
 //! The built command as a process, told by JSON.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -60,8 +61,18 @@ impl Command {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_with(kubeconfig: impl AsRef<Path>, args: &[&str]) -> Self {
+        Self::start_under(&[], kubeconfig, args)
+    }
+
+    /// As [`start_with`](Self::start_with), by another command that becomes it, as in `prlimit --nofile=64`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_under(by: &[&str], kubeconfig: impl AsRef<Path>, args: &[&str]) -> Self {
         let program = BUILT.get_or_init(build);
-        let mut command = tokio::process::Command::new(program);
+        let mut words = by.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = tokio::process::Command::new(words.next().unwrap_or_default());
+        command.args(words);
         command.args(["--output", "json", "--kubeconfig"]).arg(kubeconfig.as_ref()).args(args);
         let piped =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

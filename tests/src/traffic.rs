@@ -231,7 +231,11 @@ impl Traffic {
     /// # Panics
     /// When that does not come.
     pub async fn broken(self) -> Told {
-        self.ask_until("/stop", "the end is begun", LONG, |_| true).await;
+        // The idle ones learn of it when they ask, which must not be too early.
+        let busy = u64::from(self.plan.talkers) + if self.plan.bytes > 0 { 2 } else { 0 };
+        let failed = |told: &Told| told.get("faults") >= busy;
+        self.ask("requests and transfers fail", "/", END, &failed).await;
+        self.ask("the end is begun", "/stop", LONG, &|_| true).await;
         let over = self.ask("all connections fail", "/", END, &|told: &Told| told.state == "over").await;
         self.end().await;
         over

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use kubetether_tests::Plan;
 use kubetether_tests::proxy::Scope;
-
-use crate::scene::{Scene, under_traffic};
+use kubetether_tests::{Plan, Scene, under_traffic};
 
 /// Nothing passes for so long, and then again.
 async fn blackhole(scene: &Scene<'_>, time: Duration) {

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use kubetether_tests::proxy::Cut;
-use kubetether_tests::{Plan, eventually};
-
-use crate::scene::under_traffic;
+use kubetether_tests::{Plan, eventually, under_traffic};
 
 const SECOND: Duration = Duration::from_secs(1);
 

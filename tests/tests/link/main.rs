@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
 
+mod agents;
 mod blackholes;
 mod cuts;
+mod degraded;
 mod refusals;
-mod scene;
+mod small;
 mod stopped;

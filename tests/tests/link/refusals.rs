@@ -4,15 +4,32 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use kubetether_tests::proxy::{Cut, Fault, of};
-use kubetether_tests::{LONG, Plan, eventually};
-
-use crate::scene::{under_traffic, under_traffic_with};
+use kubetether_tests::{LONG, Plan, Scene, eventually, under_traffic, under_traffic_with, within_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What carriers are asked for by.
 fn port_forwards() -> impl Fn(&kubetether_tests::proxy::Asked) -> bool + Send + Sync + 'static {
     of(Method::GET, "pods/portforward")
+}
+
+#[test]
+fn to_a_share_of_all_requests() {
+    within_limit("refusals", async |at| {
+        let scene = Scene::start_behind(
+            at,
+            Plan::quiet().idle(20),
+            |config| config,
+            |proxy| {
+                proxy.requests().fault(Fault::TooManyRequests(1), 4, |_| true);
+                proxy.requests().fault(Fault::Internal, 4, |_| true);
+            },
+        );
+        let scene = scene.await;
+        assert!(scene.proxy.requests().counts().faults >= 6, "{:?}", scene.proxy.requests().counts());
+        // The end is under them, too.
+        scene.finish().await;
+    });
 }
 
 #[test]

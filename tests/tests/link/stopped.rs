@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use kubetether_tests::{Apart, App, Command, Plan, Traffic};
-
-use crate::scene::within_limit;
+use kubetether_tests::{Apart, App, Command, Plan, Traffic, within_limit};
 
 const ASLEEP: Duration = Duration::from_secs(20);
 

@@ -5,36 +5,52 @@
 use std::time::Duration;
 
 use kubetether::{Config, Exchange, Forward, Session, To};
-use kubetether_tests::proxy::Proxy;
-use kubetether_tests::{
-    Apart, App, CLOSE, Outcome, Plan, Scenario, Security, Told, Traffic, scenario_within,
-};
+
+use crate::app::App;
+use crate::local::Apart;
+use crate::namespace::Security;
+use crate::outcome::{CLOSE, Outcome};
+use crate::proxy::Proxy;
+use crate::scenario::{Scenario, scenario_within};
+use crate::traffic::{Plan, Told, Traffic};
 
 /// Longer than any of these takes.
 const LIMIT: Duration = Duration::from_secs(400);
 
 /// What a scenario has at hand while traffic flows.
-#[expect(dead_code, reason = "held for as long as traffic flows")]
-pub(crate) struct Scene<'a> {
-    pub(crate) at: &'a Scenario,
-    pub(crate) proxy: Proxy,
-    pub(crate) session: Session,
-    pub(crate) exchange: Exchange,
-    pub(crate) forward: Forward,
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The scenario.
+    pub at: &'a Scenario,
+    /// Between the session and the API server.
+    pub proxy: Proxy,
+    /// The session.
+    pub session: Session,
+    /// Of `orders`, to this machine.
+    pub exchange: Exchange,
+    /// To the original pods.
+    pub forward: Forward,
     /// From this machine through the forward to the original pods.
-    pub(crate) out: Traffic,
+    pub out: Traffic,
     /// From a pod through the exchange to this machine.
-    pub(crate) into: Traffic,
-    pub(crate) local: Apart,
+    pub into: Traffic,
+    /// Where exchanged traffic arrives.
+    pub local: Apart,
 }
 
 /// Runs `body` while traffic of `plan` flows both ways, and demands afterwards that nothing of it was lost.
-pub(crate) fn under_traffic(name: &str, plan: Plan, body: impl AsyncFnOnce(&Scene<'_>)) {
+///
+/// # Panics
+/// As [`scenario`](crate::scenario).
+pub fn under_traffic(name: &str, plan: Plan, body: impl AsyncFnOnce(&Scene<'_>)) {
     under_traffic_with(name, plan, |config| config, body);
 }
 
 /// As [`under_traffic`], with settings of the session.
-pub(crate) fn under_traffic_with(
+///
+/// # Panics
+/// As [`scenario`](crate::scenario).
+pub fn under_traffic_with(
     name: &str,
     plan: Plan,
     settings: impl FnOnce(Config) -> Config,
@@ -48,17 +64,27 @@ pub(crate) fn under_traffic_with(
 }
 
 /// A scenario with a limit that suits these.
-pub(crate) fn within_limit(name: &str, body: impl AsyncFnOnce(&Scenario)) {
+///
+/// # Panics
+/// As [`scenario`](crate::scenario).
+pub fn within_limit(name: &str, body: impl AsyncFnOnce(&Scenario)) {
     scenario_within(LIMIT, Security::Privileged, name, body);
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) async fn start(at: &'a Scenario, plan: Plan, settings: impl FnOnce(Config) -> Config) -> Self {
+    /// Starts it all, and waits until all connections are open.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(at: &'a Scenario, plan: Plan, settings: impl FnOnce(Config) -> Config) -> Self {
         Self::start_behind(at, plan, settings, |_| ()).await
     }
 
     /// Behind a proxy that does something from the start.
-    pub(crate) async fn start_behind(
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_behind(
         at: &'a Scenario,
         plan: Plan,
         settings: impl FnOnce(Config) -> Config,
@@ -66,7 +92,8 @@ impl<'a> Scene<'a> {
     ) -> Self {
         at.shop(&App::orders()).await;
         let local = Apart::http().await;
-        let proxy = Proxy::start(at.cluster().kubeconfig()).await.unwrap();
+        let proxy =
+            Proxy::start(at.cluster().kubeconfig()).await.unwrap_or_else(|error| panic!("proxy: {error}"));
         trouble(&proxy);
         let config = settings(at.config().kubeconfig(proxy.kubeconfig()));
         let session = Session::start(config).await.good();
@@ -78,7 +105,10 @@ impl<'a> Scene<'a> {
     }
 
     /// New traffic through what is there.
-    pub(crate) async fn anew(
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn anew(
         at: &'a Scenario,
         proxy: Proxy,
         session: Session,
@@ -97,25 +127,37 @@ impl<'a> Scene<'a> {
     }
 
     /// How both traffics stand.
-    pub(crate) async fn told(&self) -> [Told; 2] {
+    ///
+    /// # Panics
+    /// When one does not tell.
+    pub async fn told(&self) -> [Told; 2] {
         let (out, into) = tokio::join!(self.out.told(), self.into.told());
         [out, into]
     }
 
     /// Waits until all transfers and requests go on.
-    pub(crate) async fn moves_on(&self) {
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn moves_on(&self) {
         let [out, into] = self.told().await;
         tokio::join!(self.out.moves_on(&out), self.into.moves_on(&into));
     }
 
     /// Waits until so many more whole transfers went each way, out and in.
-    pub(crate) async fn transferred(&self, count: u64) {
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn transferred(&self, count: u64) {
         let [out, into] = self.told().await;
         tokio::join!(self.out.transferred(&out, count), self.into.transferred(&into, count));
     }
 
     /// The end of the traffic, of which nothing was lost, and of the session.
-    pub(crate) async fn finish(self) {
+    ///
+    /// # Panics
+    /// When something was lost, or the session does not close.
+    pub async fn finish(self) {
         let (out, into) = tokio::join!(self.out.finish(), self.into.finish());
         println!("out:  {out}\ninto: {into}");
         self.session.close(CLOSE).await.good();
