@@ -7,7 +7,9 @@ mod stream;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kubetether_wire::{CloseReason, Event, Link, LinkConfig, Open, OpenFailure, ResetCode, Role, StreamId};
+use kubetether_wire::{
+    Budget, CloseReason, Event, Link, LinkConfig, Open, OpenFailure, ResetCode, Role, StreamId,
+};
 
 pub(crate) use self::op::Op;
 use self::stream::{Both, dice};
@@ -20,21 +22,47 @@ struct Bounds {
     send_buffer: u64,
     queued: u64,
     unacknowledged: u64,
+    /// Of all three together.
+    budget: u64,
 }
 
-/// Small, smallest, and as they are by default.
-const BOUNDS: [Bounds; 3] = [
-    Bounds { link_window: 1 << 20, send_buffer: 64 << 10, queued: 1 << 20, unacknowledged: 1 << 20 },
-    Bounds { link_window: 64 << 10, send_buffer: 16 << 10, queued: 0, unacknowledged: 1 << 20 },
-    Bounds { link_window: 16 << 20, send_buffer: 256 << 10, queued: 16 << 20, unacknowledged: 24 << 20 },
+/// Small, smallest, as they are by default, and those with far too little for it.
+const BOUNDS: [Bounds; 4] = [
+    Bounds {
+        link_window: 1 << 20,
+        send_buffer: 64 << 10,
+        queued: 1 << 20,
+        unacknowledged: 1 << 20,
+        budget: 4 << 20,
+    },
+    Bounds {
+        link_window: 64 << 10,
+        send_buffer: 16 << 10,
+        queued: 16 << 10,
+        unacknowledged: 1 << 20,
+        budget: 0,
+    },
+    Bounds {
+        link_window: 48 << 20,
+        send_buffer: 256 << 10,
+        queued: 8 << 20,
+        unacknowledged: 36 << 20,
+        budget: 64 << 20,
+    },
+    Bounds {
+        link_window: 48 << 20,
+        send_buffer: 256 << 10,
+        queued: 8 << 20,
+        unacknowledged: 36 << 20,
+        budget: 3 << 19,
+    },
 ];
-/// What readers that have stopped may hold beyond the window.
-const PARKED: u64 = 16 << 20;
 const GRACE: Duration = Duration::from_secs(12);
 
 /// The programs at both ends, and what is known about them.
 struct Model {
     bounds: [Bounds; 2],
+    budgets: [Budget; 2],
     streams: BTreeMap<StreamId, Both>,
     /// Offered to an end, not answered.
     pending: [Vec<StreamId>; 2],
@@ -57,10 +85,14 @@ pub(crate) fn run(bytes: &[u8]) {
 /// Runs operations.
 pub(crate) fn run_ops(preset: u8, ops: &[Op]) {
     let bounds = [preset, preset >> 4].map(|preset| BOUNDS[usize::from(preset & 15) % BOUNDS.len()]);
-    let mut world = World::new(bounds[CLIENT].config(Role::Client), bounds[AGENT].config(Role::Gateway), 1);
+    let budgets = bounds.map(|bounds| Budget::new(bounds.budget));
+    let [client, agent] = [(CLIENT, Role::Client), (AGENT, Role::Gateway)]
+        .map(|(end, role)| bounds[end].config(role).budget(budgets[end].clone()));
+    let mut world = World::new(client, agent, 1);
     world.max = if preset & 8 == 0 { 32 << 10 } else { 8 << 10 };
     let mut model = Model {
         bounds,
+        budgets,
         streams: BTreeMap::new(),
         pending: Default::default(),
         closed: [false; 2],
@@ -247,17 +279,17 @@ impl Model {
     fn check_bounds(&self, world: &World) {
         for end in [CLIENT, AGENT] {
             let (stats, bounds) = (world.stats(end), self.bounds[end]);
-            let most = bounds.link_window + PARKED;
-            assert!(stats.buffered <= most, "end {end} holds {} bytes received of {most}", stats.buffered);
-            let most = bounds.queued + bounds.send_buffer + u64::from(stats.streams) * (16 << 10);
-            assert!(stats.queued <= most, "end {end} holds {} bytes written of {most}", stats.queued);
-            // One turn beyond it may be on its way.
-            let most = bounds.unacknowledged + (32 << 10);
-            assert!(
-                stats.unacknowledged <= most,
-                "end {end} holds {} bytes sent of {most}",
-                stats.unacknowledged
-            );
+            let within = |what: &str, held: u64, most: u64| {
+                assert!(held <= most, "end {end} holds {held} bytes {what}, of {most}: {stats:?}");
+            };
+            within("received", stats.buffered, stats.credit);
+            within("received or on their way", stats.credit, bounds.link_window);
+            // 64 KiB of calls, and one turn beyond it.
+            within("written", stats.queued, bounds.queued + (80 << 10));
+            within("sent", stats.unacknowledged, bounds.unacknowledged + (32 << 10));
+            let all = bounds.budget.max(1 << 20) + (192 << 10);
+            within("in all", stats.credit + stats.queued + stats.unacknowledged, all + (80 << 10));
+            within("of its budget", self.budgets[end].used(), all);
         }
     }
 
@@ -348,6 +380,10 @@ impl Model {
 
 impl Programs for Model {
     fn event(&mut self, end: usize, event: Event, link: &mut Link) {
+        if link.close_reason().is_some() {
+            // It is so before it is told.
+            self.streams.values_mut().for_each(|both| both.lost = true);
+        }
         match event {
             Event::Incoming(id, open) => {
                 let both = self.streams.get_mut(&id).expect("only what was opened comes");

@@ -213,9 +213,9 @@ fn programs(link: &mut Link) {
 /// What it holds is within bounds, whatever the peer does.
 pub(super) fn check(link: &Link) {
     let stats = link.stats();
-    // A window, and what readers that have stopped may hold beyond.
-    assert!(stats.buffered <= (128 << 10) + (16 << 20), "{stats:?}");
-    assert!(stats.queued <= (64 << 10) + 64 * (16 << 10), "{stats:?}");
+    assert!(stats.buffered <= stats.credit && stats.credit <= 128 << 10, "{stats:?}");
+    // Calls have 64 KiB beyond it, and one turn.
+    assert!(stats.queued <= (64 << 10) + (80 << 10), "{stats:?}");
     assert!(stats.unacknowledged <= (1 << 20) + (32 << 10), "{stats:?}");
     assert!(stats.streams <= 16 * 3 + 64, "{stats:?}");
 }
