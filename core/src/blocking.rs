@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use self::runtime::Runtime;
 use crate::{
-    Config, Deadline, Destination, Error, Event, ExchangeOptions, ExchangedPort, ForwardOptions, HandleState,
-    Result, SessionState, Stats, Target, To,
+    Config, Deadline, Destination, Error, Event, ExchangeOptions, ExchangedPort, ForwardOptions, HandleId,
+    HandleState, Result, SessionState, Stats, Target, To,
 };
 
 /// A [`Session`](crate::Session) whose calls block.
@@ -99,6 +99,21 @@ impl Session {
         self.inner.state()
     }
 
+    /// The session's random name; its Lease is `kubetether-<id>`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    /// Waits until it is over, as asked or not; returns the reason.
+    ///
+    /// # Errors
+    /// [`Deadline`](crate::ErrorCode::Deadline) when it is not over within `limit`.
+    pub fn closed(&self, limit: Duration) -> Result<String> {
+        let waiting = async { tokio::time::timeout(limit, self.inner.closed()).await };
+        self.runtime.block_on(waiting).map_err(|_| Error::deadline("waiting for the end of the session"))
+    }
+
     /// The session itself, for what does not block.
     #[must_use]
     pub fn inner(&self) -> &crate::Session {
@@ -127,24 +142,10 @@ impl Exchange {
         self.inner.ports()
     }
 
-    /// Where it stands.
-    #[must_use]
-    pub fn state(&self) -> HandleState {
-        self.inner.state()
-    }
-
     /// What has come here so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.stats()
-    }
-
-    /// See [`Exchange::close`](crate::Exchange::close).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
-        self.runtime.block_on(self.inner.close(deadline))
     }
 }
 
@@ -155,26 +156,68 @@ impl Forward {
         self.inner.address()
     }
 
-    /// Where it stands.
-    #[must_use]
-    pub fn state(&self) -> HandleState {
-        self.inner.state()
-    }
-
     /// What has gone through it so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.stats()
     }
-
-    /// See [`Forward::close`](crate::Forward::close).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
-        self.runtime.block_on(self.inner.close(deadline))
-    }
 }
+
+/// What all handles have.
+macro_rules! handle {
+    ($name:ident) => {
+        impl $name {
+            /// Tells the handles of a session apart.
+            #[must_use]
+            pub fn id(&self) -> HandleId {
+                self.inner.id()
+            }
+
+            /// Where it stands.
+            #[must_use]
+            pub fn state(&self) -> HandleState {
+                self.inner.state()
+            }
+
+            /// Waits until its state is one that `wanted` accepts, or it is over; returns the state it has then.
+            ///
+            /// # Errors
+            /// [`Deadline`](crate::ErrorCode::Deadline) when that is not so within `limit`.
+            pub fn wait_for(
+                &self,
+                limit: Duration,
+                mut wanted: impl FnMut(&HandleState) -> bool,
+            ) -> Result<HandleState> {
+                let mut states = self.inner.states();
+                let waiting = async {
+                    let state = states.wait_for(|state| state.is_over() || wanted(state)).await;
+                    state.map_or(HandleState::Closed, |state| state.clone())
+                };
+                let waiting = async { tokio::time::timeout(limit, waiting).await };
+                self.runtime.block_on(waiting).map_err(|_| Error::deadline("waiting for a state"))
+            }
+
+            /// Waits until it is over, as asked or not; returns the state it has then.
+            ///
+            /// # Errors
+            /// [`Deadline`](crate::ErrorCode::Deadline) when it is not over within `limit`.
+            pub fn closed(&self, limit: Duration) -> Result<HandleState> {
+                self.wait_for(limit, |_| false)
+            }
+
+            /// See the `close` of the handle that does not block.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
+                self.runtime.block_on(self.inner.close(deadline))
+            }
+        }
+    };
+}
+
+handle!(Exchange);
+handle!(Forward);
 
 impl Events {
     /// The next happening. `Ok(None)` at the end.

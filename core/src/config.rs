@@ -42,6 +42,7 @@ pub struct Config {
     pub(crate) linger: Duration,
     pub(crate) drain: Duration,
     pub(crate) agent_memory: u64,
+    pub(crate) memory: u64,
 }
 
 impl Default for Config {
@@ -61,6 +62,7 @@ impl Default for Config {
             linger: Duration::from_secs(2),
             drain: Duration::from_secs(5),
             agent_memory: 128 << 20,
+            memory: 64 << 20,
         }
     }
 }
@@ -171,6 +173,15 @@ impl Config {
     #[must_use]
     pub fn agent_memory(mut self, bytes: u64) -> Self {
         self.agent_memory = bytes.max(32 << 20);
+        self
+    }
+
+    /// What the links of this session may hold in this process, in bytes: data on its way, in both directions. Beyond
+    /// it transfers become slower, and nothing is lost. Default: 64 MiB; at least 8 MiB. Each link has 1 MiB whatever is
+    /// left, so that it can always do something.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes.max(8 << 20);
         self
     }
 }

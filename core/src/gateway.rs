@@ -189,7 +189,7 @@ async fn ask_again(shared: &Shared, gateway: &Gateway, deadline: Deadline) -> Re
     }
     let limit = deadline.at_most(ASK);
     let pod = pod_wait::running(cluster, Controller { kind: "Job", instance: &gateway.name }, limit).await?;
-    let link = agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, limit).await?;
+    let link = shared.links.connect(cluster, &pod, limit).await?;
     let asked = calls::drain(&link, deadline.at_most(ASK)).await;
     link.close(kubetether_link::GoodbyeCode::Closed, "the session ended");
     asked
@@ -215,7 +215,7 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
         let linked = async {
             let pod = pod_wait::running(cluster, controller, deadline).await?;
             let limit = if ours { deadline } else { deadline.at_most(PATIENCE) };
-            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, limit).await
+            shared.links.connect(cluster, &pod, limit).await
         };
         match linked.await {
             Ok(link) => return Ok(Gateway { name, link, uid }),

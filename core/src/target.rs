@@ -215,6 +215,14 @@ impl TryFrom<&str> for Destination {
     }
 }
 
+impl TryFrom<String> for Destination {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
 impl TryFrom<(&str, u16)> for Destination {
     type Error = Error;
 

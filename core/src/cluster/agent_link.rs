@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubetether_link::{AttachError, CarrierId, GoodbyeCode, Link, LinkConfig, Role};
+use kubetether_wire::Budget;
 use tokio::sync::{Notify, watch};
 
 use self::keeper::Keeper;
 use super::agent_pod::CONTROL_PORT;
+use super::carriers::Limits;
 use super::observed::{self, Facts};
 use super::pod_wait::AgentPod;
 use super::{Cluster, transport};
@@ -69,35 +71,53 @@ impl AgentLink {
     }
 }
 
-/// Opens a link with its first carrier, and leaves a task in `tasks` that keeps carriers as the settings say until the
-/// link is closed.
-pub(crate) async fn connect(
-    cluster: &Cluster,
-    pod: &AgentPod,
-    config: &Config,
-    who: &str,
-    tasks: &Tasks,
-    deadline: Deadline,
-) -> Result<AgentLink> {
-    let settings = LinkConfig::new(Role::Client)
-        .software(env!("CARGO_PKG_VERSION"))
-        .who(who)
-        .heartbeat(config.heartbeat)
-        .silence(config.heartbeat_limit)
-        .grace(config.grace);
-    let link = Link::client(settings).map_err(|error| {
-        Error::new(ErrorCode::Internal, "a link cannot be made: no randomness").because(error)
-    })?;
-    let way = Way {
-        cluster: cluster.clone(),
-        pod: pod.clone(),
-        link: link.clone(),
-        keeper: Arc::new(Notify::new()),
-    };
-    let first = first_carrier(&way, deadline).await?;
-    let (keeper, health) = Keeper::new(way, config, first);
-    tasks.spawn("carriers of a link", keeper.run());
-    Ok(AgentLink { link, health })
+/// How a session makes its links; all of them share one budget of memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    settings: LinkConfig,
+    limits: Limits,
+    silence: Duration,
+    tasks: Tasks,
+}
+
+impl Links {
+    /// For a session with these settings, whose tasks end with it.
+    pub(crate) fn new(config: &Config, who: &str, tasks: &Tasks) -> Self {
+        let settings = LinkConfig::new(Role::Client)
+            .software(env!("CARGO_PKG_VERSION"))
+            .who(who)
+            .heartbeat(config.heartbeat)
+            .silence(config.heartbeat_limit)
+            .grace(config.grace)
+            .budget(Budget::new(config.memory));
+        let limits = Limits {
+            least: config.carriers,
+            most: config.most_carriers,
+            // Both ends ping each carrier: something comes at least once in a heartbeat.
+            silence: config.heartbeat.mul_f64(1.5).min(config.heartbeat_limit),
+        };
+        // Told a little before a link itself gives its carriers up.
+        Self { settings, limits, silence: config.heartbeat_limit * 4 / 5, tasks: tasks.clone() }
+    }
+
+    /// Opens a link with its first carrier, and leaves a task that keeps carriers as the settings say until the link is
+    /// closed. Cancel-safe.
+    pub(crate) async fn connect(
+        &self,
+        cluster: &Cluster,
+        pod: &AgentPod,
+        deadline: Deadline,
+    ) -> Result<AgentLink> {
+        let link = Link::client(self.settings.clone()).map_err(|error| {
+            Error::new(ErrorCode::Internal, "a link cannot be made: no randomness").because(error)
+        })?;
+        let (cluster, pod) = (cluster.clone(), pod.clone());
+        let way = Way { cluster, pod, link: link.clone(), keeper: Arc::new(Notify::new()) };
+        let first = first_carrier(&way, deadline).await?;
+        let (keeper, health) = Keeper::new(way, self.limits, self.silence, first);
+        self.tasks.spawn("carriers of a link", keeper.run());
+        Ok(AgentLink { link, health })
+    }
 }
 
 /// Whether the agent was about to go, or gone, when it was dialled: another one has to be found.

@@ -20,7 +20,7 @@ pub(crate) async fn arm(link: &Link, exposed: Vec<u16>, holder: &str, deadline: 
 pub(crate) async fn disarm(link: &Link, deadline: Deadline) -> Result<u64> {
     match ask(link, &Request::Disarm, deadline).await? {
         Answer::Disarm { open_flows } => Ok(open_flows),
-        other => Err(unexpected("disarm", &other)),
+        other => Err(unexpected(link, "disarm", &other)),
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) async fn probe(link: &Link, port: u16, deadline: Deadline) -> Result<
     match ask(link, &request, deadline).await? {
         Answer::Probe { failed: 0, .. } => Ok(Ok(())),
         Answer::Probe { last_error, .. } => Ok(Err(last_error)),
-        other => Err(unexpected("probe", &other)),
+        other => Err(unexpected(link, "probe", &other)),
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn prove(
         Answer::Prove { here, elsewhere, failed, last_error } => {
             Ok(Proof { here, elsewhere, failed, last_error })
         }
-        other => Err(unexpected("prove", &other)),
+        other => Err(unexpected(link, "prove", &other)),
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn prove(
 pub(crate) async fn drain(link: &Link, deadline: Deadline) -> Result<bool> {
     match ask(link, &Request::Drain, deadline).await? {
         Answer::Drain { accepted, .. } => Ok(accepted),
-        other => Err(unexpected("drain", &other)),
+        other => Err(unexpected(link, "drain", &other)),
     }
 }
 
@@ -81,10 +81,30 @@ async fn ask(link: &Link, request: &Request, deadline: Deadline) -> Result<Answe
             CallError::TimedOut => ErrorCode::Deadline,
             _ => ErrorCode::AgentUnreachable,
         };
-        Error::new(code, format!("asking the agent to {}: {error}", request.name())).because(error)
+        let who = agent(link);
+        let hint = match code {
+            ErrorCode::Held => "end the other exchange of the Service first",
+            ErrorCode::AgentVersion => "use the agent that belongs to this version",
+            _ => "try again; the log of the agent's pod tells how it is",
+        };
+        Error::new(code, format!("asking {who} to {}: {error}", request.name()))
+            .on(who)
+            .try_this(hint)
+            .because(error)
     })
 }
 
-fn unexpected(call: &str, answer: &Answer) -> Error {
-    Error::new(ErrorCode::AgentVersion, format!("the agent answered {call} with {answer:?}"))
+fn unexpected(link: &Link, call: &str, answer: &Answer) -> Error {
+    let who = agent(link);
+    Error::new(ErrorCode::AgentVersion, format!("{who} answered {call} with {answer:?}"))
+        .on(who)
+        .try_this("use the agent that belongs to this version")
+}
+
+/// What the agent is, for people.
+fn agent(link: &Link) -> String {
+    link.peer().map_or_else(
+        || "the agent".to_owned(),
+        |peer| format!("the {} (version {})", peer.role, peer.software),
+    )
 }

@@ -18,7 +18,7 @@ use super::plan::{Look, Plan};
 use super::start::{Kept, locals};
 use super::{prove, service, stop};
 use crate::backoff::{Backoff, Pace};
-use crate::cluster::agent_link::{self, Health};
+use crate::cluster::agent_link::Health;
 use crate::cluster::pod_wait::{self, Controller};
 use crate::cluster::{calls, names};
 use crate::life::Life;
@@ -318,8 +318,7 @@ impl Guard {
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
         let pod = pod_wait::running(cluster, controller, deadline).await?;
-        let link =
-            agent_link::connect(cluster, &pod, &shared.config, &shared.who, &shared.tasks, deadline).await?;
+        let link = shared.links.connect(cluster, &pod, deadline).await?;
         let armed = async {
             pod_wait::ready(cluster, &pod.name, deadline).await?;
             calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await

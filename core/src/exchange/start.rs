@@ -14,7 +14,7 @@ use super::interceptor::Interceptor;
 use super::note::Note;
 use super::plan::Plan;
 use super::{Exchange, ExchangedPort, prove, service};
-use crate::cluster::agent_link::{self, AgentLink};
+use crate::cluster::agent_link::AgentLink;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
@@ -165,14 +165,7 @@ impl Start<'_> {
         interceptor.create(self.shared, &host, found, plan, deadline).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         let pod = self.or_cancelled(pod_wait::running(cluster, controller, deadline)).await?;
-        let link = agent_link::connect(
-            cluster,
-            &pod,
-            &self.shared.config,
-            &self.shared.who,
-            &self.shared.tasks,
-            deadline,
-        );
+        let link = self.shared.links.connect(cluster, &pod, deadline);
         let link = self.or_cancelled(link).await?;
         let Some(interceptor) = self.unfinished.take() else {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));

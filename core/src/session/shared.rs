@@ -8,7 +8,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::parts::{Part, Parts};
 use crate::cluster::agent_file::Agent;
-use crate::cluster::agent_link::Health;
+use crate::cluster::agent_link::{Health, Links};
 use crate::cluster::client::{self, LoadError, Options};
 use crate::cluster::{Cluster, api, lease};
 use crate::ending::Ending;
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) state: watch::Sender<SessionState>,
     pub(crate) tasks: Tasks,
+    pub(crate) links: Links,
     pub(crate) ending: Ending,
     pub(crate) gateway: GatewaySlot,
     /// Asks the session's keeper to see at once whether the API server answers.
@@ -107,6 +108,8 @@ impl Shared {
         let cluster = Cluster::new(loaded.client, loaded.namespace, server);
         let id = format!("{:08x}", rand::random::<u32>());
         let who = config.who.clone().unwrap_or_else(who);
+        let tasks = Tasks::new();
+        let links = Links::new(&config, &who, &tasks);
         Ok(Self {
             id,
             who,
@@ -115,7 +118,8 @@ impl Shared {
             context: loaded.context,
             hub: Arc::new(Hub::new()),
             state: watch::Sender::new(SessionState::Ready),
-            tasks: Tasks::new(),
+            tasks,
+            links,
             ending: Ending::new(),
             gateway: GatewaySlot::default(),
             look: Notify::new(),
@@ -204,6 +208,7 @@ impl Shared {
         let (shared, work) = (self.clone(), work(self.clone(), life.clone()));
         let cancel = CancelOnDrop(Some(life.clone()));
         self.tasks.spawn("start of a handle", async move {
+            let _guard = life.guard();
             let result = work.await;
             if let Err(error) = &result {
                 let state = match error.code() {

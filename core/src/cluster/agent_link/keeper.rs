@@ -13,7 +13,7 @@ use super::{DIAL, Dialled, Health, Way};
 use crate::backoff::Failure;
 use crate::cluster::carriers::{Carriers, Id, Limits, Step};
 use crate::cluster::observed::Facts;
-use crate::{Config, Deadline, Error, ErrorCode, Result};
+use crate::{Deadline, ErrorCode, Result};
 
 /// Between two looks at how much has gone over the carriers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,13 +48,13 @@ struct Live {
 }
 
 impl Keeper {
-    pub(super) fn new(way: Way, config: &Config, first: Dialled) -> (Self, watch::Receiver<Health>) {
-        let limits = Limits {
-            least: config.carriers,
-            most: config.most_carriers,
-            // Both ends ping each carrier: something comes at least once in a heartbeat.
-            silence: config.heartbeat.mul_f64(1.5).min(config.heartbeat_limit),
-        };
+    /// With `silence`, bytes do not flow on a carrier on which nothing came for so long.
+    pub(super) fn new(
+        way: Way,
+        limits: Limits,
+        silence: Duration,
+        first: Dialled,
+    ) -> (Self, watch::Receiver<Health>) {
         let (health, told) = watch::channel(Health::Up);
         let mut keeper = Self {
             way,
@@ -64,8 +64,7 @@ impl Keeper {
             next_id: 0,
             dials: FuturesUnordered::new(),
             health,
-            // Told a little before the link itself gives its carriers up.
-            silence: config.heartbeat_limit * 4 / 5,
+            silence,
             without: None,
             why: None,
             failed: false,
@@ -142,7 +141,7 @@ impl Keeper {
         }
         self.carriers.failed(Failure::of(&error), rand::random(), Instant::now());
         self.failed = true;
-        self.why = Some(reason(&error));
+        self.why = Some(error.to_string());
     }
 
     fn came(&mut self, (carrier, facts): Dialled) {
@@ -215,9 +214,4 @@ impl Keeper {
 
 fn unheard(pod: &str) -> String {
     format!("nothing is heard from the agent in pods/{pod}")
-}
-
-/// An error in one line, with the words of the one who knows best.
-fn reason(error: &Error) -> String {
-    error.to_string()
 }
