@@ -47,3 +47,4 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 -include core/wire/wire.mk
 -include tests/cluster/cluster.mk
 -include tests/tests.mk
+-include tests/sim/sim.mk

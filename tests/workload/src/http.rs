@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::names;
+
 /// Longest line of a head that is read.
 const LINE: u64 = 16 * 1024;
 
@@ -102,6 +104,13 @@ impl Url {
 /// # Errors
 /// `NotFound` when the name has none.
 pub fn resolve(address: &str) -> io::Result<SocketAddr> {
+    if let Some((host, port)) = address.rsplit_once(':')
+        && host.parse::<std::net::IpAddr>().is_err()
+        && let Some(found) = names::look_up(host)
+    {
+        let port = port.parse().map_err(|_| ErrorKind::InvalidInput)?;
+        return Ok((found?, port).into());
+    }
     let found = address.to_socket_addrs();
     found.ok().and_then(|mut all| all.next()).ok_or_else(|| ErrorKind::NotFound.into())
 }

@@ -10,6 +10,7 @@ pub mod content;
 pub mod fault;
 pub mod http;
 pub mod load;
+mod names;
 pub mod process;
 pub mod serve;
 pub mod talk;

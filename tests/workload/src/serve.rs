@@ -139,8 +139,11 @@ fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("{text}: not a port"))
 }
 
-/// Both families where the machine has both.
+/// Both families where the machine has both; in the embedded cluster the pod's address, since pods share a machine.
 fn any_address(port: u16) -> SocketAddr {
+    if let Some(own) = crate::names::pod_address() {
+        return (own, port).into();
+    }
     match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
         Ok(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
         Err(_) => ([0, 0, 0, 0], port).into(),

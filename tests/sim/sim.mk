@@ -1,0 +1,8 @@
+# The embedded cluster; included by the root Makefile.
+SIM_DIR := $(dir $(lastword $(MAKEFILE_LIST)))
+
+.PHONY: sim
+
+sim: workload-image ## a cluster on loopback in the foreground, until Ctrl-C: target/sim/kubeconfig
+	@cargo build --quiet --locked --workspace --bin sim
+	@exec target/debug/sim --image $(WORKLOAD_REFERENCE)=target/workload/workload $(SIM_ARGS)
