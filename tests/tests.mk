@@ -13,7 +13,7 @@ workload-image: ## the image of the tests' pods: target/workload/workload.tar
 	env "$$flags=-C target-feature=+crt-static -C strip=symbols" \
 	  cargo build --quiet --release --locked --target "$$triple" -p kubetether-workload; \
 	mkdir -p target/workload; \
-	cp -u "target/$$triple/release/workload" target/workload/workload; \
+	cp -u --remove-destination "target/$$triple/release/workload" target/workload/workload; \
 	$(TESTS_DIR)cluster/mkimage --user 65532:65532 target/workload/workload.tar $(WORKLOAD_REFERENCE) /workload \
 	  target/workload/workload=/workload
 

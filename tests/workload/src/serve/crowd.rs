@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Server;
 
 /// Between two looks at connections none of which had anything to say.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 /// No request is longer.
 const LONGEST: usize = 4096;
 

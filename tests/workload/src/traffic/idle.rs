@@ -8,7 +8,7 @@ use super::{Fault, Shared};
 use crate::http::Client;
 
 /// Threads that open them; it takes no thread to keep one.
-const THREADS: u64 = 8;
+const THREADS: u64 = 32;
 
 /// The numbers of the connections, for each thread.
 pub(super) fn shares(count: u64) -> impl Iterator<Item = Range<u64>> {
