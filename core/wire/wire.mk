@@ -1,7 +1,7 @@
 # Fuzzing of the link's public inputs; included by the root Makefile, paths are from the root.
 #
 #   make fuzz TARGET=peer SECONDS=300   explores; what fails is put into core/wire/fuzz/artifacts
-#   make fuzz-keep TARGET=peer          keeps the least of the corpus that reaches as much, to be checked in
+#   make fuzz-keep TARGET=peer          adds to core/wire/fuzz/corpus what reaches code that nothing there does
 #
 # A normal `cargo test` replays core/wire/fuzz/corpus and needs none of this.
 
@@ -29,9 +29,8 @@ fuzz: $(CARGO_FUZZ) ## the link's inputs: one TARGET, or all of them, for SECOND
 
 fuzz-keep: $(CARGO_FUZZ)
 	@for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
-	  rm -rf $(FUZZ_CORPUS)/$$target.least; mkdir -p $(FUZZ_CORPUS)/$$target.least; \
-	  (cd core/wire && $(FUZZ) run --fuzz-dir fuzz $$target $(CURDIR)/$(FUZZ_CORPUS)/$$target.least \
-	    $(CURDIR)/$(FUZZ_CORPUS)/$$target fuzz/corpus/$$target -- -merge=1 $(FUZZ_LIMITS)); \
+	  (cd core/wire && $(FUZZ) run --fuzz-dir fuzz $$target fuzz/corpus/$$target $(CURDIR)/$(FUZZ_CORPUS)/$$target \
+	    -- -merge=1 -use_counters=0 $(FUZZ_LIMITS) -max_len=1024); \
 	done
 
 $(CARGO_FUZZ):
