@@ -52,4 +52,4 @@ agent-test: agent
 		cargo test --quiet --locked --release --target-dir target/loader --target $(AGENT_TARGET) \
 		--manifest-path core/agent/loader/Cargo.toml
 	@KUBETETHER_AGENT_CARRIED=$(CURDIR)/$(AGENT_CARRIED) \
-		cargo test --quiet --locked --package kubetether-agent --test carried -- --include-ignored
+		cargo test --quiet --locked --package kubetether-agent --test carried --test memory --test ports -- --include-ignored

@@ -228,7 +228,14 @@ async fn unused(drain: &Drain, idle: Duration, mut links: watch::Receiver<usize>
 
 #[cfg(test)]
 mod tests {
+    use kubetether_wire::Budget;
+
     use super::*;
+    use crate::limits::Cost;
+
+    fn four() -> Flows {
+        Flows::new(4, Budget::new(4))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_gateway_ends_and_a_used_one_does_not() {
@@ -267,8 +274,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn finishing_waits_for_flows_but_not_for_ever() {
-        let flows = Flows::new(4);
-        let open = flows.try_room().unwrap().occupy();
+        let flows = four();
+        let open = flows.try_room(Cost(1)).unwrap().occupy();
         let begin = Instant::now();
         finish(&flows, begin + Duration::from_secs(25)).await;
         assert_eq!(begin.elapsed(), Duration::from_secs(25));
@@ -281,13 +288,13 @@ mod tests {
     async fn an_interceptor_stays_while_callers_come() {
         let second = Duration::from_secs(1);
         for (until, limit, expected) in [(0, 60, 3), (2, 60, 3), (10, 60, 11), (100, 60, 60)] {
-            let (flows, begin) = (Flows::new(4), Instant::now());
+            let (flows, begin) = (four(), Instant::now());
             let calling = tokio::spawn({
                 let flows = flows.clone();
                 async move {
                     for _ in 0..until * 2 {
                         sleep(second / 2).await;
-                        drop(flows.room().await.unwrap().occupy());
+                        drop(flows.room(Cost(1)).await.unwrap().occupy());
                     }
                 }
             });
@@ -299,8 +306,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_interceptor_that_a_client_has_asked_waits_for_what_is_open_only() {
-        let (drain, flows, begin) = (Drain::new(), Flows::new(4), Instant::now());
-        let open = flows.room().await.unwrap().occupy();
+        let (drain, flows, begin) = (Drain::new(), four(), Instant::now());
+        let open = flows.room(Cost(1)).await.unwrap().occupy();
         let leaving = tokio::spawn({
             let (drain, flows) = (drain.clone(), flows.clone());
             async move { leave(&drain, &flows, Duration::from_secs(3), begin + Duration::from_secs(60)).await }

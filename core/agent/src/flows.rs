@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kubetether_wire::{Budget, Charge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::limits::Cost;
 
 /// How many of something there are. A cheap handle.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +23,7 @@ pub(crate) struct Counted(Arc<watch::Sender<u64>>);
 pub(crate) struct Flows {
     room: Arc<Semaphore>,
     most: usize,
+    budget: Budget,
     open: Count,
     refused: Arc<AtomicU64>,
     newest: Newest,
@@ -33,6 +37,7 @@ struct Newest(Arc<Mutex<Option<Instant>>>);
 #[derive(Debug)]
 pub(crate) struct Room {
     permit: OwnedSemaphorePermit,
+    charge: Charge,
     open: Count,
     newest: Newest,
 }
@@ -41,8 +46,14 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct FlowGuard {
     _permit: OwnedSemaphorePermit,
+    _charge: Charge,
     _counted: Counted,
 }
+
+/// How often it is looked whether there is memory again: links give theirs back without a word.
+const AGAIN: Duration = Duration::from_millis(50);
+/// So many connections have room whatever links hold.
+const ALWAYS: u64 = 16;
 
 impl Count {
     /// One more.
@@ -70,11 +81,12 @@ impl Drop for Counted {
 }
 
 impl Flows {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize, budget: Budget) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             room: Arc::new(Semaphore::new(most)),
             most,
+            budget,
             open: Count::default(),
             refused: Arc::default(),
             newest: Newest::default(),
@@ -82,28 +94,46 @@ impl Flows {
     }
 
     /// Waits for room: what an accept loop does before it accepts. Cancel-safe.
-    pub(crate) async fn room(&self) -> Option<Room> {
+    pub(crate) async fn room(&self, cost: Cost) -> Option<Room> {
         // Never closed, so always there.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        Some(self.found(permit))
+        while !self.fits(cost) {
+            sleep(AGAIN).await;
+        }
+        Some(self.found(permit, cost))
     }
 
     /// Room at once, or none; that is counted as one that was refused.
-    pub(crate) fn try_room(&self) -> Option<Room> {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+    pub(crate) fn try_room(&self, cost: Cost) -> Option<Room> {
+        let permit = Arc::clone(&self.room).try_acquire_owned().ok().filter(|_| self.fits(cost));
+        let Some(permit) = permit else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        Some(self.found(permit))
+        Some(self.found(permit, cost))
     }
 
-    fn found(&self, permit: OwnedSemaphorePermit) -> Room {
-        Room { permit, open: self.open.clone(), newest: self.newest.clone() }
+    /// Memory for a connection that turns out to cost more, or none; it is refused then, and counted as that.
+    pub(crate) fn more(&self, cost: Cost) -> Option<Charge> {
+        if !self.fits(cost) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.budget.charge(cost.0))
     }
 
-    /// How many may be open at once.
-    pub(crate) fn most(&self) -> u64 {
-        self.most as u64
+    fn fits(&self, cost: Cost) -> bool {
+        self.open.get() < ALWAYS || self.budget.used() + cost.0 <= self.budget.total()
+    }
+
+    fn found(&self, permit: OwnedSemaphorePermit, cost: Cost) -> Room {
+        let charge = self.budget.charge(cost.0);
+        Room { permit, charge, open: self.open.clone(), newest: self.newest.clone() }
+    }
+
+    /// How many may be open at once that cost this.
+    pub(crate) fn most(&self, cost: Cost) -> u64 {
+        (self.budget.total() / cost.0).min(self.most as u64)
     }
 
     /// How many found no room.
@@ -153,7 +183,7 @@ impl Newest {
 impl Room {
     pub(crate) fn occupy(self) -> FlowGuard {
         self.newest.is_now();
-        FlowGuard { _permit: self.permit, _counted: self.open.one() }
+        FlowGuard { _permit: self.permit, _charge: self.charge, _counted: self.open.one() }
     }
 }
 
@@ -161,15 +191,43 @@ impl Room {
 mod tests {
     use super::*;
 
+    const COST: Cost = Cost(1000);
+
+    fn bounded(most: usize, bytes: u64) -> Flows {
+        Flows::new(most, Budget::new(bytes))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_bounds_too_but_for_a_few() {
+        let flows = bounded(1000, 20 * COST.0);
+        let mut open: Vec<_> = (0..20).map(|_| flows.try_room(COST).unwrap().occupy()).collect();
+        assert!(flows.try_room(COST).is_none());
+        assert!(flows.more(COST).is_none());
+        let waiting = tokio::spawn({
+            let flows = flows.clone();
+            async move { flows.room(COST).await.unwrap().occupy() }
+        });
+        sleep(Duration::from_secs(10)).await;
+        assert!(!waiting.is_finished());
+        open.pop();
+        drop(waiting.await.unwrap());
+        drop(flows.more(COST).unwrap());
+        // Links hold everything.
+        open.truncate(3);
+        let _links = flows.budget.charge(20 * COST.0);
+        assert!(flows.try_room(COST).is_some());
+    }
+
     #[tokio::test]
     async fn counts_bounds_and_tells_when_none_is_left() {
-        let flows = Flows::new(2);
-        let (first, second) = (flows.room().await.unwrap().occupy(), flows.try_room().unwrap().occupy());
+        let flows = bounded(2, 1 << 20);
+        let (first, second) =
+            (flows.room(COST).await.unwrap().occupy(), flows.try_room(COST).unwrap().occupy());
         assert_eq!(flows.count(), 2);
-        assert!(flows.try_room().is_none());
-        assert_eq!((flows.most(), flows.refused()), (2, 1));
+        assert!(flows.try_room(COST).is_none());
+        assert_eq!((flows.most(COST), flows.refused()), (2, 1));
         drop(first);
-        assert!(flows.try_room().is_some());
+        assert!(flows.try_room(COST).is_some());
         let waiting = tokio::spawn({
             let flows = flows.clone();
             async move { flows.none().await }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::control::Serve;
 use crate::dial;
 use crate::drain::Phase;
+use crate::limits::Cost;
 use crate::serve::Shared;
 use crate::splice::tune;
 use crate::step::{self, Step};
@@ -43,8 +44,8 @@ impl Gateway {
             incoming.refuse(Refusal::new(RefusalCode::Draining, text));
             return None;
         }
-        let Some(room) = self.shared.flows.try_room() else {
-            let text = "the gateway has as many connections open as it may: close some first";
+        let Some(room) = self.shared.flows.try_room(Cost::JOINED) else {
+            let text = "the gateway has as many connections open as its memory and descriptors bear: close some first";
             incoming.refuse(Refusal::new(RefusalCode::Limit, text));
             return None;
         };

@@ -24,7 +24,7 @@ mod route;
 mod udp;
 
 use proof::Proofs;
-use route::Routes;
+use route::{Armed, Routes};
 
 /// Leads connections.
 #[derive(Debug)]
@@ -95,6 +95,12 @@ impl Interceptor {
                 format!("the Service has no port {number} here; it has {}", self.port_list()),
             )),
         }
+    }
+
+    /// Who gets a new connection to this port now; none means the originals.
+    fn client_for(&self, port: &Port) -> Option<Arc<Armed>> {
+        let serving = self.shared.drain.phase() == Phase::Serving;
+        serving.then(|| self.routes.client_for(port.number)).flatten()
     }
 
     fn port_list(&self) -> String {

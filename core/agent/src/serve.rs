@@ -17,7 +17,7 @@ use crate::flows::{Count, Flows};
 use crate::gateway::Gateway;
 use crate::health::{self, Ready};
 use crate::interceptor::Interceptor;
-use crate::limits::{self, Footprint};
+use crate::limits::{self, Cost, Limits};
 use crate::resolve::Resolver;
 
 /// Why the agent cannot run.
@@ -79,10 +79,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // First of all: a signal that comes before this kills, or as process 1 does nothing.
     let mut signals =
         Signals::new().map_err(|source| RunError::System { what: "signal handlers", source })?;
-    let (role, links, footprint) = match &config.job {
-        Job::Gateway { .. } => (Role::Gateway, GATEWAY_LINKS, Footprint::DIALLED),
-        Job::Interceptor { .. } => (Role::Interceptor, INTERCEPTOR_LINKS, Footprint::PASSED_THROUGH),
+    let (role, links, sockets) = match &config.job {
+        Job::Gateway { .. } => (Role::Gateway, GATEWAY_LINKS, 1),
+        // That of the caller, and one to the original.
+        Job::Interceptor { .. } => (Role::Interceptor, INTERCEPTOR_LINKS, 2),
     };
+    let limits = Limits::new(sockets, links);
     let link_config = LinkConfig::new(role)
         .software(env!("CARGO_PKG_VERSION"))
         .heartbeat(config.heartbeat)
@@ -90,9 +92,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         .grace(config.grace);
     let shared = Arc::new(Shared {
         role,
-        acceptor: Acceptor::new(link_config, links)
+        acceptor: Acceptor::new(limits.apply(link_config), limits.links)
             .map_err(|source| RunError::System { what: "random bytes", source })?,
-        flows: Flows::new(limits::connections(footprint)),
+        flows: Flows::new(limits.connections, limits.budget),
         serving: Count::default(),
         drain: Drain::new(),
         resolver: Resolver::new(config.resolv_conf.clone(), config.nameserver),
@@ -170,7 +172,7 @@ impl Shared {
             armed,
             peak_bytes: limits::peak(),
             cpu_us: limits::cpu_us(),
-            most_flows: self.flows.most(),
+            most_flows: self.flows.most(Cost::JOINED),
             refused_flows: self.flows.refused(),
         }
     }

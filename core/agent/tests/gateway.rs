@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kubetether_link::{
-    Answer, GoodbyeCode, Link, LinkConfig, Open, OpenError, RefusalCode, Request, Role, Stream,
+    Answer, GoodbyeCode, IoRead, Link, LinkConfig, Open, OpenError, RefusalCode, Request, Role, Stream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -162,7 +162,7 @@ async fn drains_only_when_nobody_else_is_attached() {
     .await;
     let late = Link::client(LinkConfig::new(Role::Client)).unwrap();
     let (read, write) = TcpStream::connect(agent.control()).await.unwrap().into_split();
-    let error = late.attach(read, write, client::soon()).await.unwrap_err().to_string();
+    let error = late.attach(IoRead::new(read), write, client::soon()).await.unwrap_err().to_string();
     assert!(error.contains("draining"), "{error}");
     ann.close(GoodbyeCode::Closed, "done");
     assert_eq!(agent.ended().await, Some(0));

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
-use kubetether_link::{Answer, GoodbyeCode, Request};
+use kubetether_link::{Answer, GoodbyeCode, IoRead, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ async fn a_client_that_falls_silent_is_passed_by_and_comes_back() {
     path.mend();
     until("a carrier is back", async || {
         let (read, write) = TcpStream::connect(path.address).await.ok()?.into_split();
-        link.attach(read, write, client::soon()).await.ok()
+        link.attach(IoRead::new(read), write, client::soon()).await.ok()
     })
     .await;
     // Still armed: the link is the same.

@@ -1,11 +1,11 @@
-//! The carried form with the memory of a small container: 10,000 connections, idle and then all at work.
+//! The carried form with the memory of a small container: as many connections as fit, idle and then all at work.
 //!
 //! Needs root to make a control group, and the carried form itself: `make agent-test` gives both.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 #![allow(clippy::print_stdout, reason = "what is left out and what was measured is told")]
 
-use kubetether_link::{Answer, Link, Open, Request, Status, Stream};
+use kubetether_link::{Answer, Link, Open, OpenError, RefusalCode, Request, Status, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -18,7 +18,8 @@ use support::client::{self, attach};
 use support::{Agent, PATIENCE, Start, address, server};
 
 const LIMIT: u64 = 64 << 20;
-const FLOWS: usize = 10_000;
+/// Connections that fit at least.
+const FLOWS: u64 = 6_500;
 /// What each connection says when all are at work.
 const WORDS: usize = 2000;
 
@@ -70,7 +71,7 @@ async fn all_at_work(pairs: Vec<(Stream, TcpStream)>) -> Vec<(Stream, TcpStream)
 
 #[tokio::test]
 #[ignore = "needs root and the carried form: make agent-test"]
-async fn a_gateway_with_ten_thousand_connections() {
+async fn a_gateway_full_of_connections() {
     let Some(group) = Cgroup::new("gateway", LIMIT) else {
         return println!("left out: no control group with a memory limit can be made here");
     };
@@ -80,14 +81,16 @@ async fn a_gateway_with_ten_thousand_connections() {
     let link = attach(agent.control()).await;
     tell("gateway, nothing open", &group, &agent, &link).await;
     let mut pairs = Vec::new();
-    for _ in 0..FLOWS {
+    // One more than fits is refused, instead of being the end of all.
+    loop {
         let open = Open::Dial { host: there.ip().to_string(), port: there.port(), deadline: PATIENCE };
-        let (stream, accepted) = tokio::join!(link.open(open), listener.accept());
-        pairs.push((stream.unwrap(), accepted.unwrap().0));
-        if pairs.len() % 1000 == 0 {
-            tell("opening", &group, &agent, &link).await;
+        match link.open(open).await {
+            Ok(stream) => pairs.push((stream, listener.accept().await.unwrap().0)),
+            Err(OpenError::Refused(refusal)) if refusal.code == RefusalCode::Limit => break,
+            Err(error) => panic!("{error} with {} open", pairs.len()),
         }
     }
+    assert!(pairs.len() as u64 >= FLOWS, "{} fit", pairs.len());
     tell("idle", &group, &agent, &link).await;
     for _ in 0..3 {
         pairs = all_at_work(pairs).await;
@@ -99,7 +102,7 @@ async fn a_gateway_with_ten_thousand_connections() {
 
 #[tokio::test]
 #[ignore = "needs root and the carried form: make agent-test"]
-async fn an_interceptor_with_ten_thousand_connections() {
+async fn an_interceptor_full_of_connections() {
     let Some(group) = Cgroup::new("interceptor", LIMIT) else {
         return println!("left out: no control group with a memory limit can be made here");
     };

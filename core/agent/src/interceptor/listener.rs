@@ -12,7 +12,7 @@ use super::inbound::{self, First, Offered, Taken};
 use super::proof::Held;
 use super::{Interceptor, original};
 use crate::config::Port;
-use crate::drain::Phase;
+use crate::limits::Cost;
 use crate::splice::{failure, splice, tune};
 use crate::step::{self, Step};
 
@@ -28,15 +28,16 @@ pub(super) async fn serve(interceptor: Arc<Interceptor>, port: Arc<Port>, listen
     loop {
         // The place is taken before the connection: more than fit wait in the kernel.
         let accept = async {
-            let room = interceptor.shared.flows.room().await;
-            (room, listener.accept().await)
+            let cost = cost(&interceptor, &port);
+            let room = interceptor.shared.flows.room(cost).await;
+            (cost, room, listener.accept().await)
         };
         tokio::select! {
-            (room, accepted) = accept => match (room, accepted) {
+            (cost, room, accepted) = accept => match (room, accepted) {
                 (Some(room), Ok((socket, _))) => {
                     pause = PAUSES.0;
                     let (interceptor, port) = (Arc::clone(&interceptor), Arc::clone(&port));
-                    connections.spawn(step::run(lead(interceptor, port, socket), room.occupy()));
+                    connections.spawn(step::run(lead(interceptor, port, cost, socket), room.occupy()));
                 }
                 (_, Err(error)) if is_of_one_connection(&error) => {}
                 (_, Err(error)) => {
@@ -64,38 +65,60 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The first step of a connection: to the client that has armed its port, or to the original.
-fn lead(interceptor: Arc<Interceptor>, port: Arc<Port>, socket: TcpStream) -> Step {
+/// What a connection to this port is going to cost.
+fn cost(interceptor: &Interceptor, port: &Port) -> Cost {
+    match interceptor.client_for(port) {
+        Some(_) => Cost::JOINED,
+        None => Cost::PASSED_THROUGH,
+    }
+}
+
+/// The first step of a connection: to the client that has armed its port, or to the original. `cost` has been charged
+/// for it.
+fn lead(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, socket: TcpStream) -> Step {
     Step::next(async move {
         tune(&socket);
         Some(match offer(&interceptor, &port, socket).await {
             Offered::Ended => return None,
-            Offered::Lost(socket) => pass_through(interceptor, port, socket),
-            Offered::Taken(taken) => first(interceptor, port, taken),
+            Offered::Lost(socket) => pass_through(interceptor, port, cost, socket),
+            Offered::Taken(taken) => first(interceptor, port, cost, taken),
         })
     })
 }
 
 /// Waits for the first byte: until then the original can have the connection when the client is lost.
-fn first(interceptor: Arc<Interceptor>, port: Arc<Port>, mut taken: Taken) -> Step {
+fn first(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, mut taken: Taken) -> Step {
     Step::next(async move {
         match taken.first().await {
-            First::Seen(bytes) => Some(Step::next(taken.join(bytes))),
+            First::Seen(bytes) => taken.join(bytes).await,
             First::Cut => {
                 refuse(&taken.into_socket());
                 None
             }
-            First::Lost => Some(pass_through(interceptor, port, taken.into_socket())),
+            First::Lost => Some(pass_through(interceptor, port, cost, taken.into_socket())),
         }
     })
 }
 
-fn pass_through(interceptor: Arc<Interceptor>, port: Arc<Port>, socket: TcpStream) -> Step {
+fn pass_through(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, socket: TcpStream) -> Step {
     Step::next(async move {
+        let charge = match Cost::PASSED_THROUGH.0 - cost.0 {
+            0 => None,
+            // It was to go to a client: there may be no memory for a second socket.
+            more => match interceptor.shared.flows.more(Cost(more)) {
+                Some(charge) => Some(charge),
+                None => {
+                    tracing::debug!(port = port.number, "no memory to lead a connection to the original");
+                    refuse(&socket);
+                    return None;
+                }
+            },
+        };
         let upstream = dial(&interceptor, &port, &socket).await?;
         Some(Step::last(async move {
             let spliced = splice(socket, upstream).await;
             tracing::trace!(?spliced, "passed through");
+            drop(charge);
         }))
     })
 }
@@ -106,10 +129,7 @@ async fn offer(interceptor: &Interceptor, port: &Port, socket: TcpStream) -> Off
         Held::Caller(socket) => socket,
         Held::Proof => return Offered::Ended,
     };
-    if interceptor.shared.drain.phase() > Phase::Serving {
-        return Offered::Lost(socket);
-    }
-    match interceptor.routes.client_for(port.number) {
+    match interceptor.client_for(port) {
         Some(client) => inbound::offer(client, port.number, socket).await,
         None => Offered::Lost(socket),
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Interceptor, original};
 use crate::config::{Port, Target};
 use crate::flows::Room;
+use crate::limits::Cost;
 
 /// An association without a datagram for this long has ended; conntrack's own time for one that was answered is
 /// 120 s, for one that was not 30 s.
@@ -161,7 +162,7 @@ impl Listener {
         }
         let flows = &self.interceptor.shared.flows;
         flows.came();
-        let room = flows.try_room();
+        let room = flows.try_room(Cost::JOINED);
         if (room.is_none() || callers.len() >= CALLERS)
             && let Some(oldest) = callers.values().min_by_key(|association| association.last()).cloned()
         {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kubetether_link::{Answer, CallError, Incoming, Link, LinkConfig, Open, Request, Role, Stream};
+use kubetether_link::{Answer, CallError, Incoming, IoRead, Link, LinkConfig, Open, Request, Role, Stream};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -24,7 +24,12 @@ pub fn config(who: &str) -> LinkConfig {
 
 /// A link with one carrier.
 pub async fn attach(control: SocketAddr) -> Link {
-    let link = Link::client(config("ann@box")).unwrap();
+    attach_as(config("ann@box"), control).await
+}
+
+/// As [`attach`], with settings of its own.
+pub async fn attach_as(config: LinkConfig, control: SocketAddr) -> Link {
+    let link = Link::client(config).unwrap();
     carrier(&link, control).await;
     link
 }
@@ -34,7 +39,7 @@ pub async fn carrier(link: &Link, control: SocketAddr) {
     let socket = TcpStream::connect(control).await.unwrap();
     socket.set_nodelay(true).unwrap();
     let (read, write) = socket.into_split();
-    link.attach(read, write, soon()).await.unwrap();
+    link.attach(IoRead::new(read), write, soon()).await.unwrap();
 }
 
 pub async fn ask(link: &Link, request: Request) -> Result<Answer, CallError> {

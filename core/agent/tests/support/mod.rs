@@ -82,6 +82,12 @@ impl Start {
         Self { command, address }
     }
 
+    /// At an address that another had before.
+    pub fn at(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self.env("KUBETETHER_POD_IPS", address).env("KUBETETHER_CONTROL", format!("{address}:47100"))
+    }
+
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.command.env(name, value.to_string());
         self

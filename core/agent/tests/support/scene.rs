@@ -22,10 +22,13 @@ impl Scene {
     }
 
     pub async fn with(originals: [SocketAddr; 2], change: impl FnOnce(Start) -> Start) -> Self {
-        let ports = format!("80/TCP=47200>{},81/TCP=47201>{}", originals[0], originals[1]);
-        let start =
-            Start::agent("interceptor").env("KUBETETHER_PORTS", ports).env("KUBETETHER_LINGER", "50ms");
-        Self { agent: change(start).ready().await, originals }
+        Self { agent: change(start(&originals)).ready().await, originals }
+    }
+
+    /// The same with another agent at the address of the first, which has ended.
+    pub async fn again(self) -> Self {
+        let start = start(&self.originals).at(self.agent.address);
+        Self { agent: start.ready().await, originals: self.originals }
     }
 
     pub fn exposed(&self) -> SocketAddr {
@@ -42,6 +45,11 @@ impl Scene {
         arm(&link, &[80]).await;
         link
     }
+}
+
+fn start(originals: &[SocketAddr; 2]) -> Start {
+    let ports = format!("80/TCP=47200>{},81/TCP=47201>{}", originals[0], originals[1]);
+    Start::agent("interceptor").env("KUBETETHER_PORTS", ports).env("KUBETETHER_LINGER", "50ms")
 }
 
 pub fn is_reset(result: &io::Result<impl std::fmt::Debug>) -> bool {
