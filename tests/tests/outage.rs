@@ -47,6 +47,6 @@ fn agents_are_killed() {
             parts.kill(&pod).await;
         }
         watch.disturbed().await;
-        scene.ends_and_begins_anew(watch).await;
+        scene.ends_and_begins_anew(watch, true).await;
     });
 }

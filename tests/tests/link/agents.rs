@@ -23,7 +23,7 @@ fn pods_that_are_gone_at_once() {
         let mut states = scene.watch();
         delete_agents(&scene, DeleteParams::default().grace_period(0)).await;
         states.disturbed().await;
-        scene.ends_and_begins_anew(states).await;
+        scene.ends_and_begins_anew(states, false).await;
     });
 }
 
@@ -39,7 +39,7 @@ fn links_that_stay_away_for_too_long() {
         states.disturbed().await;
         tokio::time::sleep((GRACE + 4) * SECOND).await;
         scene.proxy.wire().release();
-        scene.ends_and_begins_anew(states).await;
+        scene.ends_and_begins_anew(states, false).await;
     });
 }
 

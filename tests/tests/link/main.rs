@@ -6,6 +6,7 @@ mod agents;
 mod blackholes;
 mod cuts;
 mod degraded;
+mod readers;
 mod refusals;
 mod small;
 mod stopped;
