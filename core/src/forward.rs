@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubetether_link::{Link, Open, OpenError, RefusalCode, Stream, relay};
+use kubetether_link::{Early, Link, Open, OpenError, RefusalCode, Stream, relay};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -182,7 +182,7 @@ pub(crate) async fn start(
         shared.gateway.link(shared, deadline).await?;
         life.progress(3, 3, format!("dialling {destination}"));
         // Dropped at once: only whether it opens counts.
-        let _ = route.dial(deadline).await?;
+        let _ = route.dial(None, deadline).await?;
         Ok::<_, Error>((listener, address, route))
     });
     let (listener, address, route) = tokio::select! {
@@ -272,10 +272,12 @@ async fn accept(listener: &TcpListener, route: &Arc<Route>, places: &Arc<Semapho
 impl Route {
     async fn connection(self: Arc<Self>, socket: TcpStream, counted: Counted) {
         let through = async {
-            match self.dial(Deadline::after(GATEWAY)).await {
+            let mut early = Early::default();
+            match self.dial(Some((&socket, &mut early)), Deadline::after(GATEWAY)).await {
                 Ok(stream) => {
                     let _ = socket.set_nodelay(true);
-                    let flow = relay(stream, socket).await;
+                    let mut flow = relay(stream, socket).await;
+                    flow.sent += early.len() as u64;
                     counted.flow(&flow);
                     tracing::debug!(sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
                 }
@@ -293,12 +295,14 @@ impl Route {
         }
     }
 
-    /// A stream whose far end has dialled the destination.
-    async fn dial(&self, deadline: Deadline) -> Result<Stream> {
+    /// A stream whose far end has dialled the destination. What the caller says before that goes along.
+    async fn dial(&self, mut caller: Option<Caller<'_>>, deadline: Deadline) -> Result<Stream> {
         let (mut place, mut fresh) = self.resolver.place(&self.shared.cluster, false, deadline).await?;
         loop {
             let link = self.shared.gateway.link(&self.shared, deadline).await?;
-            match self.open(&link, place.clone(), deadline).await {
+            match self.open(&link, place.clone(), caller.as_mut(), deadline).await {
+                // It may have arrived, and must not arrive twice.
+                Err(error) if !may_be_tried_again(&error, caller.as_ref()) => return Err(error),
                 // The pod may have been replaced since it was looked up.
                 Err(error) if !fresh && matches!(error.code(), ErrorCode::Refused | ErrorCode::Deadline) => {
                     (place, fresh) = self.resolver.place(&self.shared.cluster, true, deadline).await?;
@@ -310,12 +314,23 @@ impl Route {
         }
     }
 
-    async fn open(&self, link: &Link, (host, port): (String, u16), deadline: Deadline) -> Result<Stream> {
+    async fn open(
+        &self,
+        link: &Link,
+        (host, port): (String, u16),
+        caller: Option<&mut Caller<'_>>,
+        deadline: Deadline,
+    ) -> Result<Stream> {
         let limit = deadline.left().min(DIAL);
         let open = Open::Dial { host: host.clone(), port, deadline: limit };
         // While the link bears nothing, the destination has not been asked yet.
-        let waiting = tokio::time::timeout_at(deadline.instant(), link.open(open));
-        match waiting.await {
+        let opening = async {
+            match caller {
+                Some((socket, early)) => link.open_for(open, socket, early).await,
+                None => link.open(open).await,
+            }
+        };
+        match tokio::time::timeout_at(deadline.instant(), opening).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(refused(self.resolver.destination(), &host, error)),
             Err(_) => Err(Error::deadline(format_args!(
@@ -324,6 +339,15 @@ impl Route {
             ))),
         }
     }
+}
+
+/// A local connection, and what it said so far.
+type Caller<'a> = (&'a TcpStream, &'a mut Early);
+
+/// Whether nothing that the caller said can have come to the destination.
+fn may_be_tried_again(error: &Error, caller: Option<&Caller<'_>>) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
+    caller.is_none_or(|(_, early)| early.is_empty()) || matches!(source, Some(OpenError::Refused(_)))
 }
 
 fn refused(destination: &Destination, host: &str, error: OpenError) -> Error {

@@ -49,6 +49,7 @@
 mod acceptor;
 mod call;
 mod carrier;
+mod early;
 mod error;
 mod link;
 mod relay;
@@ -59,6 +60,7 @@ mod tasks;
 pub use acceptor::{Acceptor, Attached};
 pub use call::IncomingCall;
 pub use carrier::{CarrierRead, CarrierWrite, IoRead, IoWrite};
+pub use early::Early;
 pub use error::{AttachError, CallError, OpenError, StreamReset};
 pub use kubetether_wire as wire;
 pub use kubetether_wire::{

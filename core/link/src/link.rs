@@ -70,6 +70,10 @@ impl Link {
         Self { shared, _handle: handle }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Adds a carrier: says hello and waits for the peer's. The link's tasks run on the current tokio runtime.
     ///
     /// Cancel-safe: a cancelled attach drops the carrier.

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     net::Shutdown,
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use socket2::SockRef;
 use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::Sleep,
 };
 
 use crate::{RecvStream, SendStream, Stream, StreamReset};
@@ -54,8 +55,10 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// Bytes asked of the socket in one read, and of the stream for one write.
-const CHUNK: usize = 64 << 10;
+/// Bytes asked of the socket in one read.
+const READ: usize = 64 << 10;
+/// Bytes asked of the stream for one write.
+const WRITE: usize = 128 << 10;
 /// Slices of one vectored write.
 const SLICES: usize = 16;
 /// How long a socket that no longer takes bytes may still give some, and how long the last bytes of a cut stream may take to
@@ -94,66 +97,29 @@ pub fn relay_until(
     let socket = socket.into();
     // From now on until both have ended, also when this is never polled: nobody may take half of a flow for all of it.
     socket.reset_on_drop(true);
-    run(stream, socket, end)
-}
-
-async fn run(stream: Stream, socket: Socket, end: impl Future<Output = ()>) -> Flow {
-    let (mut recv, mut send) = stream.into_split();
-    let (mut sent, mut received) = (0, 0);
-    let outcome = {
-        let mut up = std::pin::pin!(to_stream(&socket, &mut send, &mut sent, end));
-        let mut down = std::pin::pin!(to_socket(&socket, &mut recv, &mut received));
-        let (mut up_done, mut down_done) = (false, false);
-        loop {
-            let outcome = tokio::select! {
-                up = &mut up, if !up_done => {
-                    up_done = true;
-                    if matches!(up, Ok(Finished::Wanted)) {
-                        break match down_done {
-                            true => Ok(Finished::Wanted),
-                            false => timeout(LAST_BYTES, down).await.unwrap_or(Ok(())).map(|()| Finished::Wanted),
-                        };
-                    }
-                    up.map(|_| ())
+    let mut both = Both::new(stream);
+    // What is captured is used where it lies: a flow waits for most of its life, and thousands do.
+    async move {
+        let outcome = {
+            let (mut end, mut failed) = (std::pin::pin!(end), std::pin::pin!(socket.failed()));
+            poll_fn(|cx| both.poll(cx, &socket, end.as_mut(), failed.as_mut())).await
+        };
+        let end = match outcome {
+            Ok(finished) => {
+                socket.reset_on_drop(false);
+                match finished {
+                    Finished::BySocket => End::Finished,
+                    Finished::Wanted => End::Wanted,
                 }
-                down = &mut down, if !down_done => { down_done = true; down }
-                // Who has ended its direction can still be reset, which no read tells any more.
-                () = socket.failed(), if up_done && !down_done => Err(Failed::Socket),
-            };
-            match outcome {
-                Ok(()) if up_done && down_done => break Ok(Finished::BySocket),
-                Ok(()) => {}
-                // The stream was cut, but what came before is still read from it.
-                // A socket that takes nothing does not hold it up for longer than this.
-                Err(failed @ Failed::Stream(_)) if !down_done => {
-                    break timeout(LAST_BYTES, down).await.unwrap_or(Ok(())).and(Err(failed));
-                }
-                // The socket takes no more, but what it holds is still sent.
-                Err(Failed::Socket) if !up_done => {
-                    break match timeout(LAST_BYTES, up).await {
-                        Ok(Err(Failed::Stream(code))) => Err(Failed::Stream(code)),
-                        _ => Err(Failed::Socket),
-                    };
-                }
-                Err(failed) => break Err(failed),
             }
-        }
-    };
-    let end = match outcome {
-        Ok(finished) => {
-            socket.reset_on_drop(false);
-            match finished {
-                Finished::BySocket => End::Finished,
-                Finished::Wanted => End::Wanted,
+            Err(Failed::Socket) => {
+                both.send.cut_after_data(ResetCode::Reset);
+                End::SocketReset
             }
-        }
-        Err(Failed::Socket) => {
-            send.reset_after_data(ResetCode::Reset);
-            End::SocketReset
-        }
-        Err(Failed::Stream(code)) => End::StreamReset(code),
-    };
-    Flow { sent, received, end }
+            Err(Failed::Stream(code)) => End::StreamReset(code),
+        };
+        Flow { sent: both.sent, received: both.received, end }
+    }
 }
 
 /// Which side of a direction failed.
@@ -170,57 +136,186 @@ enum Finished {
     Wanted,
 }
 
-async fn to_stream(
-    socket: &Socket,
-    send: &mut SendStream,
-    sent: &mut u64,
-    end: impl Future<Output = ()>,
-) -> Result<Finished, Failed> {
-    let mut end = std::pin::pin!(end);
-    loop {
-        let bytes = poll_fn(|cx| {
+type Outcome = Result<Finished, Failed>;
+
+/// Both directions of a flow.
+struct Both {
+    recv: RecvStream,
+    send: SendStream,
+    sent: u64,
+    received: u64,
+    /// Read from the socket and not taken by the stream yet.
+    held: Bytes,
+    /// Read from the stream and not taken by the socket yet.
+    chunks: VecDeque<Bytes>,
+    /// The socket has ended its direction, and the stream knows.
+    up_done: bool,
+    /// The stream has ended its direction, and the socket knows.
+    down_done: bool,
+    last: Option<Box<Last>>,
+}
+
+/// All is decided but for the last bytes of one direction.
+struct Last {
+    outcome: Outcome,
+    /// Those from the stream to the socket; else those the other way.
+    down: bool,
+    /// They are not waited for any longer.
+    until: Pin<Box<Sleep>>,
+}
+
+impl Both {
+    fn new(stream: Stream) -> Self {
+        let (recv, send) = stream.into_split();
+        Self {
+            recv,
+            send,
+            sent: 0,
+            received: 0,
+            held: Bytes::new(),
+            chunks: VecDeque::new(),
+            up_done: false,
+            down_done: false,
+            last: None,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        end: Pin<&mut impl Future<Output = ()>>,
+        failed: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Outcome> {
+        if self.last.is_none() {
+            match self.poll_open(cx, socket, end, failed) {
+                Poll::Ready(Some(outcome)) => return Poll::Ready(outcome),
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let Some(last) = &mut self.last else { return Poll::Pending };
+        let (outcome, down) = (last.outcome, last.down);
+        if last.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(outcome);
+        }
+        Poll::Ready(match down {
+            true => ready!(self.poll_down(cx, socket)).and(outcome),
+            // Nobody can ask for an end any more: it has come.
+            false => match ready!(self.poll_up(cx, socket, std::pin::pin!(std::future::pending()))) {
+                Err(Failed::Stream(code)) => Err(Failed::Stream(code)),
+                Ok(_) | Err(Failed::Socket) => outcome,
+            },
+        })
+    }
+
+    /// While nothing is decided. Ready without an outcome when only last bytes are waited for.
+    fn poll_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        end: Pin<&mut impl Future<Output = ()>>,
+        failed: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Option<Outcome>> {
+        if !self.up_done
+            && let Poll::Ready(up) = self.poll_up(cx, socket, end)
+        {
+            self.up_done = true;
+            match up {
+                Ok(Finished::BySocket) => {}
+                Err(Failed::Socket) => return Poll::Ready(Some(up)),
+                // The stream was cut, but what came before is still read from it; a socket that takes nothing does not
+                // hold it up for long.
+                Ok(Finished::Wanted) | Err(Failed::Stream(_)) if !self.down_done => {
+                    return self.begin_last(up, true);
+                }
+                Ok(Finished::Wanted) | Err(Failed::Stream(_)) => return Poll::Ready(Some(up)),
+            }
+        }
+        if !self.down_done
+            && let Poll::Ready(down) = self.poll_down(cx, socket)
+        {
+            self.down_done = true;
+            match down {
+                Ok(()) => {}
+                // The socket takes no more, but what it holds is still sent.
+                Err(Failed::Socket) if !self.up_done => return self.begin_last(Err(Failed::Socket), false),
+                Err(failed) => return Poll::Ready(Some(Err(failed))),
+            }
+        }
+        if self.up_done && self.down_done {
+            return Poll::Ready(Some(Ok(Finished::BySocket)));
+        }
+        if self.up_done {
+            // Who has ended its direction can still be reset, which no read tells any more; and the stream be cut while the
+            // socket takes nothing.
+            if failed.poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(Failed::Socket)));
+            }
+            if let Poll::Ready(code) = self.send.poll_cut(cx) {
+                return self.begin_last(Err(Failed::Stream(code)), true);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn begin_last(&mut self, outcome: Outcome, down: bool) -> Poll<Option<Outcome>> {
+        let until = Box::pin(tokio::time::sleep(LAST_BYTES));
+        self.last = Some(Box::new(Last { outcome, down, until }));
+        Poll::Ready(None)
+    }
+
+    /// From the socket to the stream.
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        mut end: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Outcome> {
+        loop {
             // Both are seen also while the socket is silent or the stream has no room.
-            if let Poll::Ready(code) = send.poll_cut(cx) {
+            if let Poll::Ready(code) = self.send.poll_cut(cx) {
                 return Poll::Ready(Err(Failed::Stream(code)));
             }
             if end.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Err(Finished::Wanted)));
+                self.send.finish();
+                return Poll::Ready(Ok(Finished::Wanted));
             }
-            let room = ready!(send.poll_room(cx)).map_err(Failed::stream)?;
-            let read = ready!(socket.poll_read(cx, room.min(CHUNK))).map_err(|_| Failed::Socket)?;
-            Poll::Ready(Ok(read.ok_or(Finished::BySocket)))
-        })
-        .await?;
-        let mut bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(finished) => {
-                send.finish();
-                return Ok(finished);
+            if !self.held.is_empty() {
+                ready!(self.send.poll_send(cx, &mut self.held)).map_err(Failed::stream)?;
+                continue;
             }
-        };
-        *sent += bytes.len() as u64;
-        while !bytes.is_empty() {
-            poll_fn(|cx| send.poll_send(cx, &mut bytes)).await.map_err(Failed::stream)?;
+            let room = ready!(self.send.poll_room(cx)).map_err(Failed::stream)?;
+            let read = ready!(socket.poll_read(cx, room.min(READ))).map_err(|_| Failed::Socket)?;
+            let Some(bytes) = read else {
+                self.send.finish();
+                return Poll::Ready(Ok(Finished::BySocket));
+            };
+            self.sent += bytes.len() as u64;
+            self.held = bytes;
         }
     }
-}
 
-async fn to_socket(socket: &Socket, recv: &mut RecvStream, received: &mut u64) -> Result<(), Failed> {
-    let (mut taken, mut chunks) = (Vec::new(), VecDeque::new());
-    while poll_fn(|cx| recv.poll_chunks(cx, &mut taken, CHUNK)).await.map_err(Failed::stream)? {
-        chunks.extend(taken.drain(..));
-        while !chunks.is_empty() {
-            let written = poll_fn(|cx| socket.poll_write(cx, &chunks)).await.map_err(|_| Failed::Socket)?;
-            *received += written as u64;
-            advance(&mut chunks, written);
-        }
-        if chunks.capacity() > 4 * SLICES {
-            (taken, chunks) = (Vec::new(), VecDeque::new());
+    /// From the stream to the socket.
+    fn poll_down(&mut self, cx: &mut Context<'_>, socket: &Socket) -> Poll<Result<(), Failed>> {
+        loop {
+            while !self.chunks.is_empty() {
+                let written = ready!(socket.poll_write(cx, &self.chunks)).map_err(|_| Failed::Socket)?;
+                self.received += written as u64;
+                advance(&mut self.chunks, written);
+            }
+            let taken = self.recv.poll_chunks(cx, &mut self.chunks, WRITE);
+            if taken.is_pending() {
+                // A flow that waits holds nothing.
+                self.chunks = VecDeque::new();
+            }
+            if !ready!(taken).map_err(Failed::stream)? {
+                // One that is no longer connected has nobody to tell.
+                let _ = socket.shutdown();
+                return Poll::Ready(Ok(()));
+            }
         }
     }
-    // One that is no longer connected has nobody to tell.
-    let _ = socket.shutdown();
-    Ok(())
 }
 
 fn advance(chunks: &mut VecDeque<Bytes>, mut written: usize) {

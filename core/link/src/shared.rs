@@ -344,7 +344,7 @@ impl State {
         // The one that sent last is the one most likely to have its buffers in the caches.
         for index in (0..idle.len()).rev() {
             let id = idle[index];
-            let takes_shared = shared && link.carrier_is_up(id);
+            let takes_shared = shared && link.carrier_takes_shared(id);
             if takes_shared || link.carrier_has_output(id) || link.carrier_finished(id) {
                 shared &= !takes_shared;
                 idle.swap_remove(index);

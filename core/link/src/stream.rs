@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     io,
     pin::Pin,
@@ -62,6 +63,10 @@ impl Stream {
     pub(crate) fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<(), OpenError>> {
         self.recv.held.shared.poll_opened(cx, self.recv.held.id)
     }
+
+    pub(crate) fn poll_say(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
+        self.send.poll_send(cx, bytes)
+    }
 }
 
 impl RecvStream {
@@ -104,7 +109,7 @@ impl RecvStream {
     pub(crate) fn poll_chunks(
         &mut self,
         cx: &mut Context<'_>,
-        chunks: &mut Vec<Bytes>,
+        chunks: &mut VecDeque<Bytes>,
         most: usize,
     ) -> Poll<io::Result<bool>> {
         let Held { shared, id } = &*self.held;
@@ -114,7 +119,7 @@ impl RecvStream {
                 match state.link.read(*id, usize::MAX) {
                     Ok(Read::Chunk(bytes)) => {
                         taken += bytes.len();
-                        chunks.push(bytes);
+                        chunks.push_back(bytes);
                     }
                     // What is there goes first; the rest is seen the next time.
                     _ if taken > 0 => break,
@@ -183,6 +188,10 @@ impl SendStream {
     /// Cuts both directions, but only after the peer has got all that was written before: what a TCP reset does to data
     /// that has already arrived.
     pub fn reset_after_data(mut self, code: ResetCode) {
+        self.cut_after_data(code);
+    }
+
+    pub(crate) fn cut_after_data(&mut self, code: ResetCode) {
         self.ended = true;
         self.held.shared.act(|state| state.link.reset_after_data(self.held.id, code));
     }

@@ -26,19 +26,19 @@ async fn whoever_is_no_agent_is_told_from_one() {
     let (near, mut far) = tcp_pair().await;
     let (read, write) = near.into_split();
     far.write_all(b"\x01\x00\x00\x04HTTP").await.unwrap();
-    let error = must("an error", link.attach(read, write, soon())).await.unwrap_err();
+    let error = must("an error", link.attach(IoRead::new(read), write, soon())).await.unwrap_err();
     assert!(matches!(error, AttachError::Protocol(_)), "{error}");
 
     let (near, far) = tcp_pair().await;
     let (read, write) = near.into_split();
     drop(far);
-    let error = must("an error", link.attach(read, write, soon())).await.unwrap_err();
+    let error = must("an error", link.attach(IoRead::new(read), write, soon())).await.unwrap_err();
     assert!(matches!(error, AttachError::Ended | AttachError::Io(_)), "{error}");
 
     let (near, _far) = tcp_pair().await;
     let (read, write) = near.into_split();
     let deadline = Instant::now() + Duration::from_millis(50);
-    let error = must("an error", link.attach(read, write, deadline)).await.unwrap_err();
+    let error = must("an error", link.attach(IoRead::new(read), write, deadline)).await.unwrap_err();
     assert!(matches!(error, AttachError::TimedOut), "{error}");
 
     assert_eq!(link.close_reason(), None);
@@ -47,7 +47,7 @@ async fn whoever_is_no_agent_is_told_from_one() {
     must("the end", link.closed()).await;
     let (near, _far) = tcp_pair().await;
     let (read, write) = near.into_split();
-    assert!(matches!(link.attach(read, write, soon()).await, Err(AttachError::Closed(_))));
+    assert!(matches!(link.attach(IoRead::new(read), write, soon()).await, Err(AttachError::Closed(_))));
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn whoever_is_no_client_is_sent_away() {
     near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let deadline = Instant::now() + Duration::from_millis(50);
     // What looks like a frame of an unknown kind is skipped until the time is over.
-    let error = must("an error", acceptor.carrier(read, write, deadline)).await.unwrap_err();
+    let error = must("an error", acceptor.carrier(IoRead::new(read), write, deadline)).await.unwrap_err();
     assert!(matches!(error, AttachError::TimedOut), "{error}");
     let mut rest = Vec::new();
     let _ = must("the end", near.read_to_end(&mut rest)).await;
@@ -72,7 +72,7 @@ async fn a_client_of_another_version_is_told_so() {
     let (read, write) = far.into_split();
     // Versions 9 to 9, and nothing else that this one understands.
     near.write_all(b"\x01\x00\x00\x13kubetether\x01\x01\x09\x02\x01\x09\x05\x01x").await.unwrap();
-    let error = must("an error", acceptor.carrier(read, write, soon())).await.unwrap_err();
+    let error = must("an error", acceptor.carrier(IoRead::new(read), write, soon())).await.unwrap_err();
     assert!(
         matches!(&error, AttachError::Refused(goodbye) if goodbye.code == GoodbyeCode::Version),
         "{error}"
@@ -90,8 +90,10 @@ async fn links_are_bounded() {
         let link = client();
         let (near, far) = tcp_pair().await;
         let ((read, write), (far_read, far_write)) = (near.into_split(), far.into_split());
-        let (attached, joined) =
-            tokio::join!(link.attach(read, write, soon()), acceptor.carrier(far_read, far_write, soon()));
+        let (attached, joined) = tokio::join!(
+            link.attach(IoRead::new(read), write, soon()),
+            acceptor.carrier(IoRead::new(far_read), far_write, soon())
+        );
         match (round, attached, joined) {
             (0, Ok(_), Ok(Attached::New(agent))) => held.push((link, agent)),
             (1, Err(AttachError::Refused(near)), Err(AttachError::Refused(far))) => {
@@ -158,8 +160,8 @@ async fn a_carrier_that_takes_nothing_more_is_given_up() {
     let (near, far) = tcp_pair().await;
     let ((read, write), (far_read, far_write)) = (near.into_split(), far.into_split());
     let (attached, joined) = tokio::join!(
-        link.attach(read, Deaf(write, stopped), soon()),
-        acceptor.carrier(far_read, far_write, soon())
+        link.attach(IoRead::new(read), Deaf(write, stopped), soon()),
+        acceptor.carrier(IoRead::new(far_read), far_write, soon())
     );
     attached.unwrap();
     let Ok(Attached::New(agent)) = joined else { panic!() };
@@ -181,7 +183,7 @@ async fn a_peer_that_does_not_read_delays_the_end_by_a_second_at_most() {
     let (near, mut far) = tcp_pair().await;
     let (read, write) = near.into_split();
     // A carrier whose other end says hello and then neither reads nor writes.
-    let attach = ends.client.attach(read, write, soon());
+    let attach = ends.client.attach(IoRead::new(read), write, soon());
     let hello = async {
         let mut bytes = vec![0; 4096];
         let length = far.read(&mut bytes).await.unwrap();
@@ -244,8 +246,8 @@ async fn a_client_that_comes_too_late_learns_that_the_link_is_gone() {
     let (near, far) = tcp_pair().await;
     let ((read, write), (far_read, far_write)) = (near.into_split(), far.into_split());
     let (attached, joined) = tokio::join!(
-        ends.client.attach(read, write, soon()),
-        ends.acceptor.carrier(far_read, far_write, soon())
+        ends.client.attach(IoRead::new(read), write, soon()),
+        ends.acceptor.carrier(IoRead::new(far_read), far_write, soon())
     );
     assert!(attached.is_err() && joined.is_err());
     assert!(matches!(must("the client's end", ends.client.closed()).await, CloseReason::Lost));
@@ -256,7 +258,8 @@ async fn a_cancelled_attach_leaves_no_carrier() {
     let link = client();
     let (near, mut far) = tcp_pair().await;
     let (read, write) = near.into_split();
-    let waiting = tokio::time::timeout(Duration::from_millis(20), link.attach(read, write, soon())).await;
+    let waiting =
+        tokio::time::timeout(Duration::from_millis(20), link.attach(IoRead::new(read), write, soon())).await;
     assert!(waiting.is_err());
     let mut hello = Vec::new();
     must("the carrier's end", far.read_to_end(&mut hello)).await.unwrap();

@@ -164,6 +164,25 @@ async fn a_cut_is_seen_by_a_relay_whose_own_peer_has_finished() {
 }
 
 #[tokio::test]
+async fn a_cut_behind_the_own_end_does_not_wait_for_a_socket_that_takes_nothing() {
+    let ends = Ends::new(1).await;
+    let (near_stream, far_stream) = ends.stream().await;
+    // Its peer ends its direction and never reads.
+    let (mut near, near_relay) = tcp_pair().await;
+    near.shutdown().await.unwrap();
+    let flow = tokio::spawn(relay(near_stream, near_relay));
+    let (mut recv, mut send) = far_stream.into_split();
+    assert_eq!(must("the end", recv.chunk()).await.unwrap(), None);
+    while tokio::time::timeout(std::time::Duration::from_millis(300), send.send(vec![7; 1 << 20].into()))
+        .await
+        .is_ok()
+    {}
+    send.reset(ResetCode::TimedOut);
+    let flow = must("the flow", flow).await.unwrap();
+    assert_eq!(flow.end, End::StreamReset(ResetCode::TimedOut));
+}
+
+#[tokio::test]
 async fn a_lost_link_resets_the_socket() {
     let mut path = Path::new(1).await;
     path.ends.client.close(kubetether_link::GoodbyeCode::Closed, "");

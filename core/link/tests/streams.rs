@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 
 use common::*;
 use kubetether_link::{
-    Answer, CallCode, CallError, CloseReason, GoodbyeCode, LinkConfig, Open, OpenError, Refusal, RefusalCode,
-    Request, ResetCode, Role, StreamReset,
+    Answer, CallCode, CallError, CloseReason, GoodbyeCode, IoRead, LinkConfig, Open, OpenError, Refusal,
+    RefusalCode, Request, ResetCode, Role, StreamReset,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -277,8 +277,10 @@ async fn a_leaving_agent_is_announced_and_takes_no_new_link() {
     let other = kubetether_link::Link::client(LinkConfig::new(Role::Client)).unwrap();
     let (near, far) = tcp_pair().await;
     let ((read, write), (far_read, far_write)) = (near.into_split(), far.into_split());
-    let (attached, joined) =
-        tokio::join!(other.attach(read, write, soon()), ends.acceptor.carrier(far_read, far_write, soon()));
+    let (attached, joined) = tokio::join!(
+        other.attach(IoRead::new(read), write, soon()),
+        ends.acceptor.carrier(IoRead::new(far_read), far_write, soon())
+    );
     let is_draining = |error: &kubetether_link::AttachError| matches!(error, kubetether_link::AttachError::Refused(goodbye) if goodbye.code == GoodbyeCode::Draining);
     assert!(is_draining(&attached.unwrap_err()) && is_draining(&joined.unwrap_err()));
 }

@@ -244,7 +244,7 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     const HEADROOM: usize = websocket::HEADER + INNER;
-    const BUFFER: usize = 64 << 10;
+    const BUFFER: usize = 128 << 10;
 
     async fn send(&mut self, mut buffer: BytesMut) -> io::Result<BytesMut> {
         let owed = self.owed.take();

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kubetether_link::{Acceptor, Attached, Link, LinkConfig, Role, Stream};
+use kubetether_link::{Acceptor, Attached, IoRead, Link, LinkConfig, Role, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -123,8 +123,8 @@ async fn attach(client: &Link, acceptor: &Acceptor) -> (Cable, Option<Link>) {
     let (far_read, far_write) = far.into_split();
     let (attached, joined) = must("attach", async {
         tokio::join!(
-            client.attach(near_read, near_write, soon()),
-            acceptor.carrier(far_read, far_write, soon())
+            client.attach(IoRead::new(near_read), near_write, soon()),
+            acceptor.carrier(IoRead::new(far_read), far_write, soon())
         )
     })
     .await;
