@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "what is left out and what was measured is told")]
 
 use kubetether_link::{Answer, Link, Open, OpenError, RefusalCode, Request, Status, Stream};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -23,7 +24,14 @@ const FLOWS: u64 = 6_500;
 /// What each connection says when all are at work.
 const WORDS: usize = 2000;
 
+/// Where more descriptors may be had than by default.
+fn raise_descriptors() {
+    let now = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum }).unwrap();
+}
+
 fn start(group: &Cgroup, role: &str) -> Start {
+    raise_descriptors();
     let carried = std::env::var_os("KUBETETHER_AGENT_CARRIED").expect("set by `make agent-test`");
     let [shell, words @ ..] = group.enter();
     let mut command = Command::new(shell);
