@@ -1,12 +1,17 @@
 //! A link to an agent, kept alive: carriers are dialled at the start, and from then on by need, until the link is closed.
 
 mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubetether_link::{AttachError, CarrierId, GoodbyeCode, Link, LinkConfig, Role};
+use futures_util::future::BoxFuture;
+use kubetether_link::{
+    AttachError, CarrierId, CarrierRead, CarrierWrite, GoodbyeCode, Link, LinkConfig, Role,
+};
 use kubetether_wire::Budget;
 use tokio::sync::{Notify, watch};
 
@@ -111,8 +116,7 @@ impl Links {
         let link = Link::client(self.settings.clone()).map_err(|error| {
             Error::new(ErrorCode::Internal, "a link cannot be made: no randomness").because(error)
         })?;
-        let (cluster, pod) = (cluster.clone(), pod.clone());
-        let way = Way { cluster, pod, link: link.clone(), keeper: Arc::new(Notify::new()) };
+        let way = Way::new(cluster.clone(), pod.clone(), link.clone());
         let first = first_carrier(&way, deadline).await?;
         let (keeper, health) = Keeper::new(way, self.limits, self.silence, first);
         self.tasks.spawn("carriers of a link", keeper.run());
@@ -131,7 +135,7 @@ pub(crate) fn is_leaving(error: &Error) -> bool {
 async fn first_carrier(way: &Way, deadline: Deadline) -> Result<Dialled> {
     let mut backoff = Backoff::new(FIRST);
     loop {
-        let error = match Box::pin(way.dial(deadline.at_most(DIAL))).await {
+        let error = match way.dial(deadline.at_most(DIAL)).await {
             Ok(first) => return Ok(first),
             Err(error) => error,
         };
@@ -152,24 +156,48 @@ async fn first_carrier(way: &Way, deadline: Deadline) -> Result<Dialled> {
 type Dialled = (CarrierId, Arc<Facts>);
 
 /// Where carriers lead, and whose they are; a cheap handle.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Way {
-    cluster: Cluster,
-    pod: AgentPod,
+    pod: Arc<str>,
     link: Link,
     /// Told when a carrier ends.
     keeper: Arc<Notify>,
+    dial: Arc<dyn Fn(Deadline) -> BoxFuture<'static, Result<Dialled>> + Send + Sync>,
 }
 
 impl Way {
-    async fn dial(&self, deadline: Deadline) -> Result<Dialled> {
-        let pod = &self.pod.name;
-        let (read, write) = transport::dial(&self.cluster, pod, CONTROL_PORT, deadline).await?;
-        let (read, write, facts) = observed::observe(read, write, self.keeper.clone());
-        match self.link.attach(read, write, deadline.instant()).await {
-            Ok(id) => Ok((id, facts)),
-            Err(error) => Err(not_attached(pod, facts.why(), error)),
-        }
+    fn new(cluster: Cluster, pod: AgentPod, link: Link) -> Self {
+        let (name, keeper) = (Arc::from(pod.name.as_str()), Arc::new(Notify::new()));
+        let (to, told) = (link.clone(), keeper.clone());
+        let dial = move |deadline| -> BoxFuture<'static, Result<Dialled>> {
+            let (cluster, pod) = (cluster.clone(), pod.name.clone());
+            let (link, keeper) = (to.clone(), told.clone());
+            Box::pin(async move {
+                let (read, write) = transport::dial(&cluster, &pod, CONTROL_PORT, deadline).await?;
+                attach(&pod, &link, keeper, read, write, deadline).await
+            })
+        };
+        Self { pod: name, link, keeper, dial: Arc::new(dial) }
+    }
+
+    /// Dials one carrier and says hello. Cancel-safe.
+    fn dial(&self, deadline: Deadline) -> BoxFuture<'static, Result<Dialled>> {
+        (self.dial)(deadline)
+    }
+}
+
+async fn attach(
+    pod: &str,
+    link: &Link,
+    keeper: Arc<Notify>,
+    read: impl CarrierRead,
+    write: impl CarrierWrite,
+    deadline: Deadline,
+) -> Result<Dialled> {
+    let (read, write, facts) = observed::observe(read, write, keeper);
+    match link.attach(read, write, deadline.instant()).await {
+        Ok(id) => Ok((id, facts)),
+        Err(error) => Err(not_attached(pod, facts.why(), error)),
     }
 }
 

@@ -67,6 +67,7 @@ fn tcp(plan: &Plan) -> impl Iterator<Item = &Port> {
     plan.ports.iter().filter(|port| port.protocol == Protocol::Tcp)
 }
 
+/// By each address of the Service: both families where it has two.
 async fn until(
     link: &Link,
     plan: &Plan,
@@ -75,22 +76,24 @@ async fn until(
     deadline: Deadline,
     right: impl Fn(&Proof) -> bool,
 ) -> Result<(), (Option<Error>, Option<Proof>)> {
-    let Some(address) = plan.addresses.first() else { return Ok(()) };
-    let address = SocketAddr::new(*address, port.number);
-    let mut last = None;
-    loop {
-        match calls::prove(link, port.number, address, times, deadline).await {
-            Ok(proof) if right(&proof) => return Ok(()),
-            Ok(proof) => last = Some(proof),
-            // The link may be without a carrier for a moment.
-            Err(_) if link.close_reason().is_none() && deadline.left() > AGAIN => {}
-            Err(error) => return Err((Some(error), last)),
+    for address in &plan.addresses {
+        let address = SocketAddr::new(*address, port.number);
+        let mut last = None;
+        loop {
+            match calls::prove(link, port.number, address, times, deadline).await {
+                Ok(proof) if right(&proof) => break,
+                Ok(proof) => last = Some(proof),
+                // The link may be without a carrier for a moment.
+                Err(_) if link.close_reason().is_none() && deadline.left() > AGAIN => {}
+                Err(error) => return Err((Some(error), last)),
+            }
+            if deadline.left() <= AGAIN {
+                return Err((None, last));
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        if deadline.left() <= AGAIN {
-            return Err((None, last));
-        }
-        tokio::time::sleep(AGAIN).await;
     }
+    Ok(())
 }
 
 fn not_proven(error: Option<Error>, plan: &Plan, port: &Port, last: Option<Proof>) -> Error {

@@ -264,6 +264,11 @@ impl Kept {
         self.interceptor.remove(&shared.cluster, shared.agent()?, deadline).await
     }
 
+    /// The Service's name.
+    pub(crate) fn service(&self) -> &str {
+        &self.made_for.service
+    }
+
     pub(crate) fn service_uid(&self) -> &str {
         &self.made_for.uid
     }

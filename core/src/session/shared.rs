@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     reserved: Arc<Mutex<HashSet<String>>>,
 }
 
+/// The interceptor of a Service that is gone is taken away within this time; Kubernetes does so, too.
+const STALE: Duration = Duration::from_secs(45);
 /// A Lease of a start that failed is taken away within this time.
 const UNDO: Duration = Duration::from_secs(10);
 
@@ -240,9 +242,28 @@ impl Shared {
         lock(&self.lives)
     }
 
-    /// Keeps an interceptor for the next exchange of its Service.
-    pub(crate) fn keep(&self, kept: Kept) {
-        lock(&self.kept).insert(kept.service_uid().to_owned(), kept);
+    /// Keeps an interceptor for the next exchange of its Service. One that was kept for a Service of that name which is
+    /// another one now is taken away.
+    pub(crate) fn keep(self: &Arc<Self>, kept: Kept) {
+        let stale: Vec<Kept> = {
+            let mut all = lock(&self.kept);
+            let stale =
+                all.extract_if(|uid, other| uid != kept.service_uid() && other.service() == kept.service());
+            let stale = stale.map(|(_, other)| other).collect();
+            all.insert(kept.service_uid().to_owned(), kept);
+            stale
+        };
+        for other in stale {
+            let shared = self.clone();
+            self.tasks.spawn("interceptor of a Service that is gone", async move {
+                if let Err(error) = other.remove(&shared, Deadline::after(STALE)).await {
+                    tracing::debug!(
+                        error = error.report(),
+                        "the interceptor of a Service that is gone is left behind"
+                    );
+                }
+            });
+        }
     }
 
     pub(crate) fn take_kept(&self, service_uid: &str) -> Option<Kept> {

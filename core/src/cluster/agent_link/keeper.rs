@@ -95,10 +95,7 @@ impl Keeper {
             self.look();
             self.judge();
         };
-        self.tell(Health::Down(format!(
-            "the link to the agent in pods/{} ended: {reason}",
-            self.way.pod.name
-        )));
+        self.tell(Health::Down(format!("the link to the agent in pods/{} ended: {reason}", self.way.pod)));
     }
 
     /// Does what there is to do; until when nothing more is.
@@ -107,8 +104,7 @@ impl Keeper {
         let wait = loop {
             match self.carriers.next(now) {
                 Step::Dial => {
-                    let way = self.way.clone();
-                    self.dials.push(Box::pin(async move { way.dial(Deadline::after(DIAL)).await }));
+                    self.dials.push(self.way.dial(Deadline::after(DIAL)));
                 }
                 Step::Retire(id) => self.retire(id),
                 Step::Wait(until) => break until,
@@ -125,7 +121,7 @@ impl Keeper {
         let Some(at) = self.live.iter().position(|live| live.id == id) else { return };
         let live = self.live.remove(at);
         self.moved += live.facts.moved();
-        tracing::debug!(pod = self.way.pod.name, "a carrier is given up");
+        tracing::debug!(pod = &*self.way.pod, "a carrier is given up");
         self.way.link.detach(live.carrier);
     }
 
@@ -134,7 +130,7 @@ impl Keeper {
             Ok(dialled) => return self.came(dialled),
             Err(error) => error,
         };
-        tracing::debug!(pod = self.way.pod.name, error = error.report(), "no carrier");
+        tracing::debug!(pod = &*self.way.pod, error = error.report(), "no carrier");
         if error.code() == ErrorCode::NoSuchTarget {
             // The pod is gone for good, and its streams with it.
             self.way.link.close(GoodbyeCode::AgentRestarted, "the agent's pod is gone");
@@ -154,7 +150,7 @@ impl Keeper {
     /// Sees what became of the carriers.
     fn look(&mut self) {
         let now = Instant::now();
-        let (pod, silence) = (&self.way.pod.name, self.silence);
+        let (pod, silence) = (&*self.way.pod, self.silence);
         let (carriers, moved, why, failed) =
             (&mut self.carriers, &mut self.moved, &mut self.why, &mut self.failed);
         self.live.retain(|live| {
@@ -186,7 +182,7 @@ impl Keeper {
                 match now < heard + self.silence {
                     true => Health::Up,
                     false if self.failed => Health::Down(self.why.clone().unwrap_or_default()),
-                    false => Health::Down(unheard(&self.way.pod.name)),
+                    false => Health::Down(unheard(&self.way.pod)),
                 }
             }
             None => {
@@ -194,7 +190,7 @@ impl Keeper {
                 if !self.failed && now < since + BLINK {
                     return;
                 }
-                Health::Down(self.why.clone().unwrap_or_else(|| unheard(&self.way.pod.name)))
+                Health::Down(self.why.clone().unwrap_or_else(|| unheard(&self.way.pod)))
             }
         };
         if health == Health::Up {
