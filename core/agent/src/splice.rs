@@ -35,13 +35,17 @@ pub(crate) struct Spliced {
     pub(crate) reset: bool,
 }
 
-/// Joins `one` and `other`. When one is reset the other is too; a dropped future resets both.
+/// Joins `one` and `other`. When one is reset the other is too; a dropped future resets both, and so
+/// does the end of the process.
 pub(crate) async fn splice(one: TcpStream, other: TcpStream) -> Spliced {
-    let abort = Abort { one: &one, other: &other, armed: true };
+    // From now on, and not only at the end: a process that is killed must not look like an orderly end of both.
+    reset_on_close(&one, true);
+    reset_on_close(&other, true);
     let (mut there, mut back) = (0, 0);
     let reset = join(&one, &other, &mut there, &mut back).await.is_err();
     if !reset {
-        abort.disarm();
+        reset_on_close(&one, false);
+        reset_on_close(&other, false);
     }
     Spliced { there, back, reset }
 }
@@ -55,27 +59,9 @@ pub(crate) fn tune(socket: &TcpStream) {
     let _ = sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES);
 }
 
-/// Sends RST on both when dropped armed: the sockets are closed right after it.
-struct Abort<'a> {
-    one: &'a TcpStream,
-    other: &'a TcpStream,
-    armed: bool,
-}
-
-impl Abort<'_> {
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for Abort<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            // A socket that cannot be told is gone already.
-            let _ = self.one.set_zero_linger();
-            let _ = self.other.set_zero_linger();
-        }
-    }
+fn reset_on_close(socket: &TcpStream, reset: bool) {
+    // A socket that cannot be told is gone already.
+    let _ = sockopt::set_socket_linger(socket, reset.then_some(Duration::ZERO));
 }
 
 /// One future without futures of its own: an idle connection costs little.
