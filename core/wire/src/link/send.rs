@@ -171,9 +171,9 @@ impl Send {
         self.fin || self.cut.is_some() || self.cut_sent
     }
 
-    /// Whether a RESET is to be said, or was.
+    /// Whether a RESET was said (one that is to follow bytes without credit may have to wait for the peer's).
     pub(super) fn is_cut(&self) -> bool {
-        self.cut.is_some()
+        self.cut_sent
     }
 
     /// Whether the peer needs what was sent and may not have come: it did not cut the stream, or only answered a cut of ours
