@@ -1,20 +1,22 @@
 # The scenarios' workload and the benches; included by the root Makefile.
 TESTS_DIR := $(dir $(lastword $(MAKEFILE_LIST)))
 
-.PHONY: workload-image scenarios bench
+.PHONY: workload workload-image scenarios bench soak
 
 # The reference that pods name; there is no registry behind it.
 WORKLOAD_REFERENCE := kubetether.test/workload:1
 
 # A target of its own keeps the static flags away from everything else that is built here.
-workload-image: ## the image of the tests' pods: target/workload/workload.tar
+workload: ## the tests' program in all pods: target/workload/workload
 	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
 	flags=CARGO_TARGET_$$(tr 'a-z-' 'A-Z_' <<<"$$triple")_RUSTFLAGS; \
 	env "$$flags=-C target-feature=+crt-static -C strip=symbols" \
 	  cargo build --quiet --release --locked --target "$$triple" -p kubetether-workload; \
 	mkdir -p target/workload; \
-	cp -u --remove-destination "target/$$triple/release/workload" target/workload/workload; \
-	$(TESTS_DIR)cluster/mkimage --user 65532:65532 target/workload/workload.tar $(WORKLOAD_REFERENCE) /workload \
+	cp -u --remove-destination "target/$$triple/release/workload" target/workload/workload
+
+workload-image: workload ## its image: target/workload/workload.tar
+	@$(TESTS_DIR)cluster/mkimage --user 65532:65532 target/workload/workload.tar $(WORKLOAD_REFERENCE) /workload \
 	  target/workload/workload=/workload
 
 # Scenarios wait much more than they work: more of them at once than there are processors.
@@ -27,3 +29,8 @@ bench: cluster workload-image agent ## the figures of design and README: a table
 	@$(TESTS_DIR)cluster/load target/workload/workload.tar
 	@export KUBETETHER_TEST_KUBECONFIG=$${KUBETETHER_TEST_KUBECONFIG:-$(CURDIR)/target/cluster/kubeconfig}; \
 	cargo build --release --locked --workspace --bin bench --bin kubetether && target/release/bench $(ONLY)
+
+soak: cluster workload-image agent ## minutes of mixed load and cuts: memory and descriptors must not grow (KUBETETHER_SOAK_MINUTES, 10)
+	@$(TESTS_DIR)cluster/load target/workload/workload.tar
+	@export KUBETETHER_TEST_KUBECONFIG=$${KUBETETHER_TEST_KUBECONFIG:-$(CURDIR)/target/cluster/kubeconfig}; \
+	cargo build --release --locked --workspace --bin bench --bin kubetether && target/release/bench soak

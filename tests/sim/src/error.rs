@@ -25,6 +25,9 @@ pub enum SimError {
     /// No certificate could be made.
     #[error("certificates: {0}")]
     Certificate(String),
+    /// Objects cannot be made.
+    #[error("manifests: {0}")]
+    Manifest(String),
     /// There is no such pod, node or fault.
     #[error("there is no {0}")]
     Missing(String),

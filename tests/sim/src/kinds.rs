@@ -114,6 +114,11 @@ pub(crate) fn of(plural: &str) -> &'static Kind {
         .unwrap_or_else(|| panic!("{plural} is no kind of the table"))
 }
 
+/// The kind that a manifest names.
+pub(crate) fn named(api_version: &str, name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
+}
+
 /// The groups besides the core's, in the table's order.
 pub(crate) fn groups() -> Vec<(&'static str, &'static str)> {
     let mut all: Vec<_> = KINDS.iter().map(|kind| (kind.group, kind.version)).collect();

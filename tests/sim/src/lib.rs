@@ -46,4 +46,4 @@ mod tokens;
 pub use crate::error::SimError;
 pub use crate::faults::{Effect, Fault, InForce};
 pub use crate::options::Options;
-pub use crate::sim::Sim;
+pub use crate::sim::{Ended, Sim};

@@ -28,6 +28,9 @@ struct Args {
     /// A namespace that is there from the start
     #[arg(long = "namespace", value_name = "NAME")]
     namespaces: Vec<String>,
+    /// Manifests whose objects are there from the start
+    #[arg(long = "apply", value_name = "FILE")]
+    manifests: Vec<PathBuf>,
 }
 
 fn image(text: &str) -> Result<(String, PathBuf), String> {
@@ -65,6 +68,10 @@ async fn run(args: Args) -> Result<(), String> {
         options = options.namespace(namespace);
     }
     let sim = Sim::start(options).await.map_err(|error| error.to_string())?;
+    for file in args.manifests {
+        let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        sim.apply(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     let told = writeln!(std::io::stdout(), "KUBECONFIG={}", sim.kubeconfig().display());
     told.map_err(|error| format!("standard output: {error}"))?;
     tokio::select! {

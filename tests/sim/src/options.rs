@@ -30,7 +30,9 @@ impl Options {
     /// NAME is the program's file name, and the entry point. Pods of other images wait with `ErrImagePull`.
     #[must_use]
     pub fn image(mut self, reference: impl Into<String>, program: impl AsRef<Path>) -> Self {
-        self.images.insert(reference.into(), program.as_ref().to_owned());
+        // Containers have a working directory of their own.
+        let program = std::path::absolute(&program).unwrap_or_else(|_| program.as_ref().to_owned());
+        self.images.insert(reference.into(), program);
         self
     }
 

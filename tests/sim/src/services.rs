@@ -4,6 +4,7 @@
 //! that callers are refused.
 
 mod backends;
+mod listening;
 mod tcp;
 mod udp;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backends::Backends;
+use self::listening::Table;
 use crate::kinds;
 use crate::object::{list, name, namespace, number, text};
 use crate::store::{Inner, Store, tell};
@@ -39,6 +41,7 @@ struct Served {
 pub(crate) async fn run(store: Arc<Store>, tasks: TaskTracker, stop: CancellationToken) {
     let mut changed = store.subscribe();
     let mut served: BTreeMap<Front, Served> = BTreeMap::new();
+    let all = All { store: store.clone(), tasks, stop: stop.clone(), listening: Arc::default() };
     loop {
         let wanted = store.with(wanted);
         served.retain(|front, one| {
@@ -56,7 +59,7 @@ pub(crate) async fn run(store: Arc<Store>, tasks: TaskTracker, stop: Cancellatio
                     *known = backends;
                     differs
                 })),
-                None => drop(served.insert(front, serve(&store, &tasks, &stop, front, backends))),
+                None => drop(served.insert(front, all.serve(front, backends))),
             }
         }
         tokio::select! {
@@ -68,33 +71,38 @@ pub(crate) async fn run(store: Arc<Store>, tasks: TaskTracker, stop: Cancellatio
     }
 }
 
-fn serve(
-    store: &Arc<Store>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-    front: Front,
-    backends: Arc<Backends>,
-) -> Served {
-    let (sender, watched) = watch::channel(backends);
-    let stop = stop.child_token();
-    let (of, store, inner_tasks) = (stop.clone(), store.clone(), tasks.clone());
-    tasks.spawn(async move {
-        let serving = async {
-            let done = if front.udp {
-                udp::serve(front.address, watched).await
-            } else {
-                tcp::serve(front.address, watched, &inner_tasks, &of).await
+/// What all ports share.
+struct All {
+    store: Arc<Store>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    listening: Arc<Table>,
+}
+
+impl All {
+    fn serve(&self, front: Front, backends: Arc<Backends>) -> Served {
+        let (sender, watched) = watch::channel(backends);
+        let stop = self.stop.child_token();
+        let (of, store, tasks, listening) =
+            (stop.clone(), self.store.clone(), self.tasks.clone(), self.listening.clone());
+        self.tasks.spawn(async move {
+            let serving = async {
+                let done = if front.udp {
+                    udp::serve(front.address, watched).await
+                } else {
+                    tcp::Port::new(watched, listening, tasks, of.clone()).serve(front.address).await
+                };
+                if let Err(error) = done {
+                    store.with(|store| complain(store, front, &error));
+                }
             };
-            if let Err(error) = done {
-                store.with(|store| complain(store, front, &error));
+            tokio::select! {
+                () = serving => {}
+                () = of.cancelled() => {}
             }
-        };
-        tokio::select! {
-            () = serving => {}
-            () = of.cancelled() => {}
-        }
-    });
-    Served { backends: sender, stop }
+        });
+        Served { backends: sender, stop }
+    }
 }
 
 /// A port that cannot be listened on, most often since ports below 1024 need rights.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +19,7 @@ use crate::dns::{self, Sockets};
 use crate::error::SimError;
 use crate::faults::{Fault, Faults, InForce};
 use crate::kubelet::{Images, Kubelet, Running, Spawner};
-use crate::object::{name, now};
+use crate::object::{name, namespace, now, set_meta, text};
 use crate::options::Options;
 use crate::store::{Inner, Store};
 use crate::tokens::Tokens;
@@ -108,6 +109,78 @@ impl Sim {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.shared.address
+    }
+
+    /// Makes the objects of manifests (YAML, several parted by `---`, or JSON), in `default` where they name no
+    /// namespace; what is there already is changed to them.
+    ///
+    /// # Errors
+    /// [`SimError::Manifest`] for the first that cannot be made; those before it are.
+    pub fn apply(&self, manifests: &str) -> Result<(), SimError> {
+        let wrong = |why: String| SimError::Manifest(why);
+        let all: Vec<Value> =
+            serde_saphyr::from_multiple(manifests).map_err(|error| wrong(error.to_string()))?;
+        for mut object in all {
+            let (version, kind) =
+                (text(&object, "/apiVersion").to_owned(), text(&object, "/kind").to_owned());
+            let kind = kinds::named(&version, &kind)
+                .ok_or_else(|| wrong(format!("{version} {kind} is not known")))?;
+            if kind.namespaced && namespace(&object).is_empty() {
+                set_meta(&mut object, "namespace", "default");
+            }
+            let applied = self.shared.store.with(|store| store.apply(kind, object));
+            applied.map_err(|failure| wrong(failure.message().to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// An object as it is stored: by its plural (as in `pods`), namespace (any for those that have none) and name.
+    #[must_use]
+    pub fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let kind = kinds::all().iter().find(|kind| kind.plural == plural)?;
+        self.shared.store.get(kind, namespace, name).map(|object| (*object).clone())
+    }
+
+    /// All objects of a kind; of all namespaces for an empty one.
+    #[must_use]
+    pub fn objects(&self, plural: &str, namespace: &str) -> Vec<Value> {
+        let kind = kinds::all().iter().find(|kind| kind.plural == plural);
+        let found = kind.map(|kind| self.shared.store.list(kind, namespace)).unwrap_or_default();
+        found.iter().map(|object| (**object).clone()).collect()
+    }
+
+    /// Waits until an object is as it should be. Cancel-safe; without a deadline of its own.
+    pub async fn wait_for(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        right: impl Fn(Option<&Value>) -> bool,
+    ) {
+        let mut changed = self.shared.store.subscribe();
+        while !right(self.object(plural, namespace, name).as_ref()) {
+            // The store lives as long as this.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// Runs a command in a pod's first container; its exit code, output and error output. Dropped before its end, it
+    /// is killed.
+    ///
+    /// # Errors
+    /// [`SimError::Missing`] when the pod does not run, or the command cannot be started.
+    pub async fn exec(&self, namespace: &str, pod: &str, command: &[&str]) -> Result<Ended, SimError> {
+        let missing = || SimError::Missing(format!("pod {namespace}/{pod} that runs"));
+        let run = self.shared.kubelet.find(namespace, pod).ok_or_else(missing)?;
+        let container = run.container("").ok_or_else(missing)?;
+        let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let mut running = run.exec(container, &words).await.map_err(SimError::Missing)?;
+        running.child.stdin.take();
+        let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
+        let (out, err) = tokio::join!(read(out), read(err));
+        let status =
+            running.wait().await.map_err(SimError::file(command.first().copied().unwrap_or_default()))?;
+        Ok(Ended { code: status.code(), out, err })
     }
 
     /// Orders misbehaviour; gives the number by which it is taken back.
@@ -203,6 +276,26 @@ impl Drop for Sim {
         self.shared.tasks.close();
         clear(&self.folder);
     }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; none after a signal.
+    pub code: Option<i32>,
+    /// What it wrote.
+    pub out: String,
+    /// What it wrote about what went wrong.
+    pub err: String,
+}
+
+async fn read(from: Option<impl AsyncRead + Unpin>) -> String {
+    let mut text = Vec::new();
+    if let Some(mut from) = from {
+        // What came until then is told.
+        let _ = from.read_to_end(&mut text).await;
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn found(found: bool, what: impl FnOnce() -> String) -> Result<(), SimError> {

@@ -17,8 +17,10 @@ use crate::kinds::{self, Kind};
 use crate::object::{name, namespace};
 use crate::patch::Applied;
 
-/// Changes that are kept; a watch that wants to begin before the oldest is told 410.
+/// Changes that are kept, and about how many bytes of files they may hold (a carried agent is more than a megabyte); a
+/// watch that wants to begin before the oldest is told 410.
 const CHANGES: usize = 4096;
+const HELD: usize = 32 << 20;
 
 /// An object; shared, never changed in place.
 pub(crate) type Object = Arc<Value>;
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     objects: BTreeMap<Key, Object>,
     version: u64,
     changes: VecDeque<Change>,
+    /// Of the objects in the changes.
+    held: usize,
     /// The oldest version that a watch can begin after.
     oldest: u64,
     pub(crate) applied: Applied,
@@ -69,6 +73,7 @@ impl Store {
             objects: BTreeMap::new(),
             version: 1,
             changes: VecDeque::new(),
+            held: 0,
             oldest: 1,
             applied: Applied::default(),
             addresses,
@@ -145,6 +150,7 @@ impl Inner {
     /// Forgets all changes: who watches from an older version is told 410.
     pub(crate) fn compact(&mut self) {
         self.changes.clear();
+        self.held = 0;
         self.oldest = self.version;
     }
 
@@ -163,10 +169,11 @@ impl Inner {
             What::Deleted => self.objects.remove(&key),
             What::Added | What::Modified => self.objects.insert(key, object.clone()),
         };
-        if self.changes.len() == CHANGES
-            && let Some(gone) = self.changes.pop_front()
-        {
+        self.held += size(&object);
+        while self.changes.len() >= CHANGES || self.held > HELD {
+            let Some(gone) = self.changes.pop_front() else { break };
             self.oldest = gone.version;
+            self.held -= size(&gone.object);
         }
         let change = Change {
             version: self.version,
@@ -178,6 +185,12 @@ impl Inner {
         self.changes.push_back(change);
         object
     }
+}
+
+/// The bytes of what an object carries, the only ones that count.
+fn size(object: &Value) -> usize {
+    let carried = ["data", "binaryData"].iter().filter_map(|key| object.get(*key)?.as_object());
+    carried.flat_map(|map| map.values()).filter_map(Value::as_str).map(str::len).sum()
 }
 
 #[cfg(test)]

@@ -62,8 +62,8 @@ impl Backends {
         Self { all, affinity, ..Self::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+    pub(super) fn all(&self) -> &[SocketAddr] {
+        &self.all
     }
 
     pub(super) fn contains(&self, address: SocketAddr) -> bool {
@@ -110,6 +110,6 @@ mod tests {
         let unready = json!({ "addresses": ["127.1.0.3"], "conditions": { "ready": false, "serving": false, "terminating": false } });
         assert_eq!(of(json!([leaving, ready, unready])).all, ["127.1.0.2:80".parse().unwrap()]);
         assert_eq!(of(json!([leaving, unready])).all, ["127.1.0.1:80".parse().unwrap()]);
-        assert!(of(json!([unready])).is_empty());
+        assert!(of(json!([unready])).all.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use crate::kinds::{self, Kind};
 use crate::object::{
     finalizers, is_deleting, map, name, namespace, new_uid, now, set_meta, suffix, text, uid,
 };
+use crate::patch::{Form, patched};
 
 /// Longest name that is generated.
 const NAME: usize = 63;
@@ -152,6 +153,17 @@ impl Inner {
             set_meta(&mut object, "generation", generation);
         }
         Ok(object)
+    }
+
+    /// Creates an object, or merges it into the one that is there.
+    pub(crate) fn apply(&mut self, kind: &Kind, object: Value) -> Result<Object, Failure> {
+        match self.get(kind, namespace(&object), name(&object)) {
+            None => self.create(kind, object),
+            Some(old) => {
+                let new = patched(Form::Strategic, &old, object)?;
+                self.update(kind, new, false)
+            }
+        }
     }
 
     /// Changes an object that a controller has just seen; nothing when it is gone.
