@@ -276,6 +276,36 @@ mod tests {
         }
     }
 
+    /// Frames of any kind, stream and length, whole and not: the same comes of them in any pieces.
+    #[test]
+    fn any_bytes_in_any_pieces() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut roll = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        for _ in 0..3000 {
+            let mut sent = Vec::new();
+            for _ in 0..roll() % 8 {
+                let stream = u32::from(roll() % 6);
+                let kind = u32::from(roll() % 12);
+                let first = if roll() % 2 == 0 { stream } else { CONTROL | kind };
+                let length = usize::from(roll() % 90) * usize::from(roll() % 2);
+                let mut body: Vec<u8> = (0..length).map(|_| roll()).collect();
+                body.splice(..4.min(length), stream.to_be_bytes().into_iter().take(length));
+                sent.extend(data(first, roll() & roll(), &body));
+            }
+            sent.extend((0..roll() % 16).map(|_| roll()));
+            let told = |cut| events(&sent, cut).map_err(|error| error.to_string());
+            let whole = told(usize::MAX);
+            for cut in [1, 2, 7, 100] {
+                assert_eq!(told(cut), whole, "{sent:?} in pieces of {cut}");
+            }
+        }
+    }
+
     #[test]
     fn a_refusal_comes_in_the_nodes_words() {
         let sent = [data(ERRORS, 0, b"connection refused\n"), control(RST_STREAM, &[0, 0, 0, 3, 0, 0, 0, 5])];

@@ -58,7 +58,9 @@ impl Decoder {
             match opcode {
                 CONTINUATION | BINARY => {
                     input.advance(header);
-                    (self.left, self.first) = (length, opcode == BINARY);
+                    self.left = length;
+                    // Kept over frames without a payload.
+                    self.first |= opcode == BINARY;
                 }
                 CLOSE | PING | PONG if length > MAX_CONTROL => return Err(wrong("a long control frame")),
                 CLOSE | PING | PONG => {
@@ -231,6 +233,57 @@ mod tests {
             let expected = [Piece::Ping(Bytes::from_static(&[8, 9])), Piece::Close(1000, "ok".into())];
             assert_eq!(others, expected, "cut {cut}");
         }
+    }
+
+    /// All that comes of what is sent in pieces of `cut` bytes, data joined to messages; what went wrong as its words.
+    fn pieces(sent: &[u8], cut: usize) -> (Vec<Piece>, Option<String>) {
+        let (mut decoder, mut input, mut all) = (Decoder::default(), BytesMut::new(), Vec::new());
+        for part in sent.chunks(cut) {
+            input.extend_from_slice(part);
+            loop {
+                match (decoder.next(&mut input), all.last_mut()) {
+                    (Ok(None), _) => break,
+                    (Err(error), _) => return (all, Some(error.to_string())),
+                    (
+                        Ok(Some(Piece::Data { first: false, bytes: next })),
+                        Some(Piece::Data { bytes, .. }),
+                    ) => {
+                        *bytes = [&bytes[..], &next].concat().into();
+                    }
+                    (Ok(Some(piece)), _) => all.push(piece),
+                }
+            }
+        }
+        (all, None)
+    }
+
+    /// Frames that a server may send and others, of any kind and with any lengths: the same comes of them in any pieces.
+    #[test]
+    fn any_bytes_in_any_pieces() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut roll = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        for _ in 0..3000 {
+            let mut sent = Vec::new();
+            for _ in 0..roll() % 8 {
+                let first = [0x82, 0x02, 0x80, 0x00, 0x89, 0x8a, 0x88, roll()][usize::from(roll() % 8)];
+                let length = [0, 1, 125, roll() % 126][usize::from(roll() % 4)];
+                sent.extend([first, length]);
+                sent.extend((0..length).map(|_| roll()));
+            }
+            sent.extend((0..roll() % 16).map(|_| roll()));
+            let whole = pieces(&sent, usize::MAX);
+            for cut in [1, 2, 7, 100] {
+                assert_eq!(pieces(&sent, cut), whole, "{sent:?} in pieces of {cut}");
+            }
+        }
+        // A message whose first frame is empty begins with the next.
+        let begins = Piece::Data { first: true, bytes: Bytes::from_static(b"x") };
+        assert_eq!(pieces(&[0x02, 0, 0x80, 1, b'x'], 1), (vec![begins], None));
     }
 
     #[test]
