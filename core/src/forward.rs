@@ -4,9 +4,10 @@ mod resolve;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kubetether_link::{Early, Link, Open, OpenError, RefusalCode, Stream, relay};
+use kubetether_link::{Early, Link, Open, OpenError, RefusalCode, Stream, relay_tallied};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -276,10 +277,10 @@ impl Route {
             match self.dial(Some((&socket, &mut early)), Deadline::after(GATEWAY)).await {
                 Ok(stream) => {
                     let _ = socket.set_nodelay(true);
-                    let mut flow = relay(stream, socket).await;
-                    flow.sent += early.len() as u64;
-                    counted.flow(&flow);
-                    tracing::debug!(sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
+                    let (early, tally) = (early.len() as u64, counted.tally());
+                    tally.sent.fetch_add(early, Ordering::Relaxed);
+                    let flow = relay_tallied(stream, socket, std::future::pending(), tally).await;
+                    tracing::debug!(sent = early + flow.sent, received = flow.received, end = ?flow.end, "connection ended");
                 }
                 Err(error) => {
                     tracing::debug!(error = error.report(), "a forwarded connection was refused");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kubetether_link::Flow;
+use kubetether_link::Tally;
 
 /// Counters of an exchange or a forward since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +30,7 @@ struct Cells {
     connections: AtomicU64,
     open: AtomicU64,
     refused: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
+    bytes: Arc<Tally>,
 }
 
 /// One connection: open until dropped.
@@ -50,8 +49,8 @@ impl Counters {
             connections: self.0.connections.load(Ordering::Relaxed),
             open: self.0.open.load(Ordering::Relaxed),
             refused: self.0.refused.load(Ordering::Relaxed),
-            sent: self.0.sent.load(Ordering::Relaxed),
-            received: self.0.received.load(Ordering::Relaxed),
+            sent: self.0.bytes.sent.load(Ordering::Relaxed),
+            received: self.0.bytes.received.load(Ordering::Relaxed),
         }
     }
 }
@@ -61,15 +60,32 @@ impl Counted {
         self.0.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes of the connection, known at its end: `sent` went to the cluster.
-    pub(crate) fn flow(&self, flow: &Flow) {
-        self.0.0.sent.fetch_add(flow.sent, Ordering::Relaxed);
-        self.0.0.received.fetch_add(flow.received, Ordering::Relaxed);
+    /// Where bytes are added as they move: those sent went to the cluster.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        self.0.0.bytes.clone()
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_connection_is_counted_while_it_goes_on() {
+        let counters = Counters::default();
+        let one = counters.connection();
+        let two = counters.connection();
+        one.tally().sent.fetch_add(7, Ordering::Relaxed);
+        two.tally().received.fetch_add(9, Ordering::Relaxed);
+        two.refused();
+        drop(two);
+        let expected = Stats { connections: 2, open: 1, refused: 1, sent: 7, received: 9 };
+        assert_eq!(counters.read(), expected);
     }
 }

@@ -6,6 +6,10 @@ use std::{
     io::{self, IoSlice},
     net::Shutdown,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -94,10 +98,39 @@ pub fn relay_until(
     socket: impl Into<Socket>,
     end: impl Future<Output = ()> + Send,
 ) -> impl Future<Output = Flow> + Send {
-    let socket = socket.into();
+    run(stream, socket.into(), end, None)
+}
+
+/// [`relay_until`] that adds bytes to `tally` as they move.
+///
+/// When the future is dropped, both are cut.
+pub fn relay_tallied(
+    stream: Stream,
+    socket: impl Into<Socket>,
+    end: impl Future<Output = ()> + Send,
+    tally: Arc<Tally>,
+) -> impl Future<Output = Flow> + Send {
+    run(stream, socket.into(), end, Some(tally))
+}
+
+/// Bytes that many flows have moved so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// From sockets into streams.
+    pub sent: AtomicU64,
+    /// From streams into sockets.
+    pub received: AtomicU64,
+}
+
+fn run(
+    stream: Stream,
+    socket: Socket,
+    end: impl Future<Output = ()> + Send,
+    tally: Option<Arc<Tally>>,
+) -> impl Future<Output = Flow> + Send {
     // From now on until both have ended, also when this is never polled: nobody may take half of a flow for all of it.
     socket.reset_on_drop(true);
-    let mut both = Both::new(stream);
+    let mut both = Both::new(stream, tally);
     // What is captured is used where it lies: a flow waits for most of its life, and thousands do.
     async move {
         let outcome = {
@@ -144,6 +177,7 @@ struct Both {
     send: SendStream,
     sent: u64,
     received: u64,
+    tally: Option<Arc<Tally>>,
     /// Read from the socket and not taken by the stream yet.
     held: Bytes,
     /// Read from the stream and not taken by the socket yet.
@@ -165,13 +199,14 @@ struct Last {
 }
 
 impl Both {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: Stream, tally: Option<Arc<Tally>>) -> Self {
         let (recv, send) = stream.into_split();
         Self {
             recv,
             send,
             sent: 0,
             received: 0,
+            tally,
             held: Bytes::new(),
             chunks: VecDeque::new(),
             up_done: false,
@@ -292,6 +327,9 @@ impl Both {
                 return Poll::Ready(Ok(Finished::BySocket));
             };
             self.sent += bytes.len() as u64;
+            if let Some(tally) = &self.tally {
+                tally.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             self.held = bytes;
         }
     }
@@ -302,6 +340,9 @@ impl Both {
             while !self.chunks.is_empty() {
                 let written = ready!(socket.poll_write(cx, &self.chunks)).map_err(|_| Failed::Socket)?;
                 self.received += written as u64;
+                if let Some(tally) = &self.tally {
+                    tally.received.fetch_add(written as u64, Ordering::Relaxed);
+                }
                 advance(&mut self.chunks, written);
             }
             let taken = self.recv.poll_chunks(cx, &mut self.chunks, WRITE);

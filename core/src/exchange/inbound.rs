@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay_until};
+use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay_tallied};
 use tokio_util::sync::CancellationToken;
 
 use crate::local;
@@ -69,8 +69,8 @@ impl Inbound {
         };
         match connected {
             Ok(socket) => {
-                let flow = relay_until(incoming.accept(), socket, self.ending.cancelled()).await;
-                counted.flow(&flow);
+                let ending = self.ending.cancelled();
+                let flow = relay_tallied(incoming.accept(), socket, ending, counted.tally()).await;
                 tracing::debug!(port, %from, sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
             }
             Err(refusal) => {
