@@ -20,7 +20,7 @@ use support::{Agent, PATIENCE, Start, address, server};
 
 const LIMIT: u64 = 64 << 20;
 /// Connections that fit at least.
-const FLOWS: u64 = 6_500;
+const FLOWS: u64 = 7_500;
 /// What each connection says when all are at work.
 const WORDS: usize = 2000;
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kubetether_link::{Answer, Link, Open, Request, ResetCode, Stream, StreamReset};
+use kubetether_link::{Answer, IoRead, Link, Open, Request, ResetCode, Stream, StreamReset};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -52,7 +52,7 @@ async fn back(link: &Link, agent: &Agent) -> Result<(), String> {
         }
         let (read, write) = TcpStream::connect(agent.control()).await.ok()?.into_split();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
-        link.attach(read, write, deadline).await.ok().map(|_| Ok(()))
+        link.attach(IoRead::new(read), write, deadline).await.ok().map(|_| Ok(()))
     })
     .await
 }
@@ -64,7 +64,7 @@ async fn keep(link: Link, control: SocketAddr) {
         if let Ok(socket) = TcpStream::connect(control).await {
             let (read, write) = socket.into_split();
             let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
-            let _ = link.attach(read, write, deadline).await;
+            let _ = link.attach(IoRead::new(read), write, deadline).await;
         }
     }
 }
