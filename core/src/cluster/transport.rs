@@ -244,7 +244,8 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     const HEADROOM: usize = websocket::HEADER + INNER;
-    const BUFFER: usize = 128 << 10;
+    // The node queues up to 50 frames: bigger ones would make urgent ones wait.
+    const BUFFER: usize = 64 << 10;
 
     async fn send(&mut self, mut buffer: BytesMut) -> io::Result<BytesMut> {
         let owed = self.owed.take();
@@ -280,4 +281,94 @@ where
 fn refused(words: &[u8]) -> io::Error {
     let text = String::from_utf8_lossy(words).trim().to_owned();
     io::Error::new(io::ErrorKind::ConnectionRefused, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// A frame as a server sends it.
+    fn served(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x80 | opcode, 126];
+        frame.extend((payload.len() as u16).to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// The next frame of a client's: its kind, and its payload unmasked.
+    async fn received(far: &mut DuplexStream) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        far.read_exact(&mut head).await.unwrap();
+        let length = match head[1] & 0x7f {
+            126 => far.read_u16().await.unwrap().into(),
+            127 => far.read_u64().await.unwrap() as usize,
+            length => length.into(),
+        };
+        let mut key = [0; 4];
+        far.read_exact(&mut key).await.unwrap();
+        let mut payload = vec![0; length];
+        far.read_exact(&mut payload).await.unwrap();
+        payload.iter_mut().zip(key.into_iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        (head[0], payload)
+    }
+
+    fn buffer(bytes: &[u8]) -> BytesMut {
+        let mut buffer = BytesMut::zeroed(Writer::<DuplexStream>::HEADROOM);
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_is_used_when_the_node_has_taken_it() {
+        let (near, mut far) = duplex(1 << 20);
+        let reply = served(2, &[0x80, 3, 0, 2, 0, 0, 0, 4, 0, 0, 0, 3]);
+        let server = async {
+            assert_eq!(received(&mut far).await, (0x82, spdy::open(8000).to_vec()));
+            far.write_all(&reply).await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(open(near, Subprotocol::Tunnel, 8000), server);
+        let (mut reader, mut writer) = opened.unwrap();
+
+        far.write_all(&served(9, b"ping")).await.unwrap();
+        far.write_all(&served(2, &[0, 0, 0, 3, 0, 0, 0, 3, 7, 8, 9])).await.unwrap();
+        assert_eq!(reader.recv().await.unwrap().unwrap(), [7, 8, 9].as_slice());
+        writer.send(buffer(b"abc")).await.unwrap();
+        assert_eq!(received(&mut far).await, (0x8a, b"ping".to_vec()));
+        assert_eq!(received(&mut far).await, (0x82, b"\0\0\0\x03\0\0\0\x03abc".to_vec()));
+        let much = vec![5; 100_000];
+        writer.send(buffer(&much)).await.unwrap();
+        assert_eq!(received(&mut far).await.1[8..], much);
+
+        writer.close().await.unwrap();
+        assert_eq!(received(&mut far).await, (0x88, vec![3, 232]));
+        far.write_all(&served(2, &[0, 0, 0, 3, 1, 0, 0, 0])).await.unwrap();
+        assert_eq!(reader.recv().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_is_refused_is_none() {
+        let (near, mut far) = duplex(1 << 20);
+        far.write_all(&served(2, &[0, 0, 0, 1, 1, 0, 0, 2, b'n', b'o'])).await.unwrap();
+        let error = open(near, Subprotocol::Tunnel, 8000).await.map(drop).unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::ConnectionRefused, "no".into()));
+        let (near, far) = duplex(1 << 20);
+        drop(far);
+        assert!(open(near, Subprotocol::Tunnel, 8000).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn older_servers_have_channels() {
+        let (near, mut far) = duplex(1 << 20);
+        let (mut reader, mut writer) = open(near, Subprotocol::Channels, 8000).await.unwrap();
+        for message in [&[0, 64, 31][..], &[1, 64, 31], &[0, 7, 8]] {
+            far.write_all(&served(2, message)).await.unwrap();
+        }
+        assert_eq!(reader.recv().await.unwrap().unwrap(), [7, 8].as_slice());
+        writer.send(buffer(b"abc")).await.unwrap();
+        assert_eq!(received(&mut far).await, (0x82, b"\0abc".to_vec()));
+        far.write_all(&served(8, &[3, 243, b'!'])).await.unwrap();
+        assert!(reader.recv().await.unwrap_err().to_string().contains("! (1011)"));
+    }
 }

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod far;
+mod http;
 mod idle;
 mod kubectl;
 mod lane;
@@ -16,6 +17,9 @@ mod resume;
 use crate::figure::Figure;
 use crate::wanted::Wanted;
 
+pub(crate) use self::http::{ask, connect, get_once};
+pub(crate) use self::lane::{Direction, Lane};
+pub(crate) use self::place::{Forward, Place, beside_within};
 pub(crate) use self::raw::serve as serve_raw;
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {

@@ -11,6 +11,7 @@ mod figure;
 mod link;
 mod memory;
 mod session;
+mod soak;
 mod wanted;
 
 use std::process::ExitCode;
@@ -20,6 +21,9 @@ use self::wanted::Wanted;
 /// How often everything is measured.
 const RUNS: usize = 5;
 
+/// How long a soak lasts when nobody says otherwise.
+const SOAK_MINUTES: u64 = 10;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = &args[..]
@@ -27,6 +31,14 @@ fn main() -> ExitCode {
     {
         link::serve_raw(rest);
         return ExitCode::FAILURE;
+    }
+    if args == ["soak"] {
+        let minutes = std::env::var("KUBETETHER_SOAK_MINUTES").ok().and_then(|text| text.parse().ok());
+        return if soak::run(minutes.unwrap_or(SOAK_MINUTES)) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     let wanted = Wanted::new(args);
     let mut figures = Vec::new();

@@ -21,21 +21,26 @@ pub(super) const PORTS: [u16; 3] = [BYTES, HOLD, HTTP];
 
 /// A scenario with a pod.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     pub(super) at: &'a Scenario,
     pub(super) pod: String,
 }
 
 /// The link's way: the command and its gateway.
 #[derive(Debug)]
-pub(super) struct Forward {
+pub(crate) struct Forward {
     command: Command,
     addresses: Vec<SocketAddr>,
 }
 
 /// Runs `body` beside a fresh pod.
 pub(super) fn beside(name: &str, body: impl AsyncFnOnce(&Place<'_>)) {
-    scenario_within(LIMIT, Security::Privileged, name, async |at| {
+    beside_within(LIMIT, name, body);
+}
+
+/// As [`beside`], for one that takes longer.
+pub(crate) fn beside_within(limit: Duration, name: &str, body: impl AsyncFnOnce(&Place<'_>)) {
+    scenario_within(limit, Security::Privileged, name, async |at| {
         let app = App::new("target").serving("bytes", BYTES).serving("hold", HOLD).port("http", 80, HTTP);
         at.shop(&app).await;
         let pods = at.namespace().api::<Pod>();
@@ -51,7 +56,7 @@ impl Place<'_> {
         self.at.namespace().name()
     }
 
-    pub(super) fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         self.at.cluster().kubeconfig()
     }
 
@@ -61,7 +66,7 @@ impl Place<'_> {
     }
 
     /// As [`forward`](Self::forward), by another way to the API server.
-    pub(super) async fn forward_by(&self, kubeconfig: &Path) -> Forward {
+    pub(crate) async fn forward_by(&self, kubeconfig: &Path) -> Forward {
         let places = PORTS.map(|port| format!("pod/{}:{port}", self.pod));
         let mut args = vec!["--namespace", self.namespace(), "forward"];
         args.extend(places.iter().map(String::as_str));
@@ -78,7 +83,7 @@ impl Place<'_> {
     }
 
     /// What the gateway holds.
-    pub(super) async fn gateway(&self) -> Held {
+    pub(crate) async fn gateway(&self) -> Held {
         let mut agents = of_agents(self.at.namespace()).await;
         assert_eq!(agents.len(), 1, "{agents:?}");
         agents.remove(0)
@@ -86,7 +91,7 @@ impl Place<'_> {
 }
 
 impl Forward {
-    pub(super) fn bytes(&self) -> SocketAddr {
+    pub(crate) fn bytes(&self) -> SocketAddr {
         self.addresses[0]
     }
 
@@ -94,7 +99,7 @@ impl Forward {
         self.addresses[1]
     }
 
-    pub(super) fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         self.addresses[2]
     }
 
@@ -103,12 +108,12 @@ impl Forward {
     }
 
     /// What the command holds.
-    pub(super) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         of_process(self.id())
     }
 
     /// Ends the command and waits until nothing of it is left.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         self.command.signal("INT").await;
         let ended = self.command.ended().await;
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
