@@ -9,6 +9,7 @@ mod support;
 
 mod corpus;
 mod cuts;
+mod ends;
 mod fair;
 mod random;
 mod skew;

@@ -157,6 +157,7 @@ impl World {
     /// Lets time pass, with all that happens on the way.
     pub(crate) fn pass(&mut self, programs: &mut impl Programs, time: Duration) {
         let end = self.now + time;
+        self.act(programs);
         while let Some(next) = self.next_at().filter(|next| *next <= end) {
             self.now = self.now.max(next);
             self.act(programs);
@@ -481,11 +482,16 @@ impl World {
     fn check_output(&self) {
         for end in [CLIENT, AGENT].into_iter().filter(|end| self.awake(*end)) {
             let Some(link) = &self.links[end] else { continue };
-            for (id, wire) in self.wires.iter().filter(|(_, wire)| !wire.done[end]) {
-                let free = wire.lanes[end].has_room() && link.carrier_is_up(*id);
-                assert!(!free || !link.has_output(), "end {end} has output but gives none to carrier {id}");
+            // Without a carrier nobody asks.
+            let mut all_free = link.live_carriers() > 0;
+            for (id, wire) in
+                self.wires.iter().filter(|(id, wire)| !wire.done[end] && link.carrier_is_up(**id))
+            {
+                let free = wire.lanes[end].has_room();
                 assert!(!free || !link.carrier_has_output(*id), "end {end} keeps what is for carrier {id}");
+                all_free &= free;
             }
+            assert!(!all_free || !link.has_output(), "end {end} has output and gives it to no carrier");
         }
     }
 
