@@ -151,7 +151,7 @@ impl Paths {
         Self(all)
     }
 
-    /// The text with every path of the container led to its place: at the beginning, or behind one of `=:, `.
+    /// The text with every path of the container led to its place: at the beginning, or behind one of `=:,<>('\"` or a space.
     fn lead(&self, text: &str) -> String {
         let mut led = String::with_capacity(text.len());
         let mut rest = text;
@@ -159,7 +159,10 @@ impl Paths {
         while let Some(first) = rest.chars().next() {
             let found = self.0.iter().filter(|_| begins).find(|(inside, _)| {
                 rest.strip_prefix(inside.as_str()).is_some_and(|after| {
-                    after.chars().next().is_none_or(|next| matches!(next, '/' | ':' | ',' | ' ' | ';'))
+                    after
+                        .chars()
+                        .next()
+                        .is_none_or(|next| matches!(next, '/' | ':' | ',' | ' ' | ';' | '"' | '\'' | ')'))
                 })
             });
             if let Some((inside, place)) = found {
@@ -168,7 +171,7 @@ impl Paths {
                 begins = false;
                 continue;
             }
-            begins = matches!(first, '=' | ':' | ',' | ' ' | '"' | '\'');
+            begins = matches!(first, '=' | ':' | ',' | ' ' | '"' | '\'' | '<' | '>' | '(');
             led.push(first);
             rest = &rest[first.len_utf8()..];
         }
