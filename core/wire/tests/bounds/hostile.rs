@@ -217,7 +217,7 @@ fn opened_and_cut() {
     for sends in [true, false] {
         attack("opened and cut", 24 << 20, |victim| {
             victim.sends = sends;
-            for stream in 1..=100_000_u64 {
+            for stream in 1..=3_000_000_u64 {
                 let id = stream * 2;
                 let reset = Frame::Reset { stream: id, code: ResetCode::Reset, end: 0, deliver: 0 };
                 victim.say([open(id), reset]);
