@@ -53,13 +53,14 @@ async fn idle(place: &Place<'_>) -> Vec<Figure> {
     ]
 }
 
-/// Opens connections that have each carried a byte both ways.
-fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
-    let each = count.div_ceil(AT_ONCE);
-    let worker = |count: usize| (0..count).map(|_| one(address)).collect::<Vec<_>>();
+/// Opens connections that have each carried a byte both ways, in turn at each of the addresses.
+fn open(addresses: &[SocketAddr], count: usize) -> Vec<TcpStream> {
+    let worker = |first: usize| {
+        let mine = (first..count).step_by(AT_ONCE);
+        mine.map(|index| one(addresses[index % addresses.len()])).collect::<Vec<_>>()
+    };
     std::thread::scope(|scope| {
-        let counts = (0..AT_ONCE).map(|index| each.min(count.saturating_sub(index * each)));
-        let workers: Vec<_> = counts.map(|count| scope.spawn(move || worker(count))).collect();
+        let workers: Vec<_> = (0..AT_ONCE).map(|first| scope.spawn(move || worker(first))).collect();
         let join = |one: std::thread::ScopedJoinHandle<'_, Vec<TcpStream>>| {
             one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

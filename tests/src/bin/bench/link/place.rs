@@ -16,8 +16,9 @@ const BYTES: u16 = 9100;
 const HOLD: u16 = 9101;
 const HTTP: u16 = 8080;
 
-/// The ports of the pod.
-pub(super) const PORTS: [u16; 3] = [BYTES, HOLD, HTTP];
+/// The ports of the pod, each with a forward of its own; some are needed more than once, since a forward bears 4,096
+/// connections.
+pub(super) const PORTS: [u16; 5] = [BYTES, HTTP, HOLD, HOLD, HOLD];
 
 /// A scenario with a pod.
 #[derive(Debug)]
@@ -74,7 +75,11 @@ impl Place<'_> {
         let mut addresses = vec![SocketAddr::from(([0, 0, 0, 0], 0)); PORTS.len()];
         for _ in PORTS {
             let told = command.told("forward").await;
-            let index = places.iter().position(|place| told["destination"] == place.as_str());
+            let mut free = places
+                .iter()
+                .zip(&addresses)
+                .map(|(place, address)| told["destination"] == place.as_str() && address.port() == 0);
+            let index = free.position(|free| free);
             let address = told["address"].as_str().and_then(|address| address.parse().ok());
             let (Some(index), Some(address)) = (index, address) else { panic!("{told}") };
             addresses[index] = address;
@@ -95,12 +100,12 @@ impl Forward {
         self.addresses[0]
     }
 
-    pub(super) fn hold(&self) -> SocketAddr {
-        self.addresses[1]
+    pub(super) fn hold(&self) -> &[SocketAddr] {
+        &self.addresses[2..]
     }
 
     pub(crate) fn http(&self) -> SocketAddr {
-        self.addresses[2]
+        self.addresses[1]
     }
 
     pub(super) fn id(&self) -> u32 {

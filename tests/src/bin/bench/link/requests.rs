@@ -34,7 +34,7 @@ async fn latency(place: &Place<'_>) -> Figure {
     let forward = place.forward().await;
     let raw = Raw::start(place.kubeconfig(), place.namespace(), &place.pod, &PORTS).await;
     let added = tokio::task::block_in_place(|| {
-        let (mut link, mut other) = (connect(forward.http()), connect(raw.address(2)));
+        let (mut link, mut other) = (connect(forward.http()), connect(raw.address(1)));
         let timed = |stream: &mut TcpStream| {
             let began = Instant::now();
             ask(stream);
@@ -60,7 +60,7 @@ async fn latency(place: &Place<'_>) -> Figure {
 
 async fn connections(place: &Place<'_>) -> Vec<Figure> {
     let forward = place.forward().await;
-    let kubectl = Kubectl::start(place.kubeconfig(), place.namespace(), &place.pod, PORTS[2]).await;
+    let kubectl = Kubectl::start(place.kubeconfig(), place.namespace(), &place.pod, PORTS[1]).await;
     let mut figures = Vec::new();
     for (id, workers, times) in [("link.conns.1", 1, 4.0), ("link.conns.8", 8, 8.0)] {
         let (mut link, mut other) = (Vec::new(), Vec::new());
