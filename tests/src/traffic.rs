@@ -65,10 +65,11 @@ pub struct Told {
 }
 
 impl Plan {
-    /// A transfer of 100 MiB each way, 200 idle connections, and a request every 20 ms.
+    /// Transfers of 100 MiB each way, 200 idle connections, and a request every 20 ms. A transfer takes 20 s, so that it
+    /// is under way whatever happens.
     #[must_use]
     pub fn full() -> Self {
-        Self { bytes: 100 << 20, idle: 200, ..Self::quiet() }
+        Self { bytes: 100 << 20, rate: 5 << 20, idle: 200, ..Self::quiet() }
     }
 
     /// A request every 20 ms, on four connections.

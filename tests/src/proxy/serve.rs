@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{DuplexStream, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -128,10 +128,25 @@ impl Front {
         let upgrade = conversation.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some([client, server]) = upgrade {
             let (client, server) = tokio::try_join!(client, server)?;
-            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-            copy_bidirectional_with_sizes(&mut client, &mut server, RELAY, RELAY).await?;
+            let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+            let (from_server, to_server) = tokio::io::split(TokioIo::new(server));
+            tokio::try_join!(relay(from_client, to_server), relay(from_server, to_client))?;
         }
         Ok(())
+    }
+}
+
+/// One direction of an upgraded connection to its end. Two of these take turns in who goes first; tokio's
+/// `copy_bidirectional` always begins with the same one, which then leaves the other nothing of the task's budget.
+async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut buffer = vec![0; RELAY];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
     }
 }
 

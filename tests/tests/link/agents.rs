@@ -47,7 +47,7 @@ fn links_that_stay_away_for_too_long() {
 #[test]
 fn pods_that_are_asked_to_go_cut_nobody_short() {
     within_limit("agents-drained", async |at| {
-        let plan = Plan::quiet().bytes(4 << 20).idle(20);
+        let plan = Plan::quiet().bytes(4 << 20).rate(2 << 20).idle(20);
         let scene = Scene::start(at, plan, |config| config).await;
         delete_agents(&scene, DeleteParams::default()).await;
         scene.moves_on().await;

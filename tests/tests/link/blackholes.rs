@@ -17,7 +17,7 @@ async fn blackhole(scene: &Scene<'_>, time: Duration) {
 /// Shorter than anybody notices.
 #[test]
 fn for_three_seconds() {
-    under_traffic("blackhole-3", Plan::full(), async |scene| {
+    under_traffic("blackhole-3", Plan::full().rate(0), async |scene| {
         blackhole(scene, Duration::from_secs(3)).await;
     });
 }

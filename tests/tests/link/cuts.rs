@@ -9,7 +9,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn all_at_once() {
-    under_traffic("cut-once", Plan::full(), async |scene| {
+    // As fast as it goes: all buffers are full.
+    under_traffic("cut-once", Plan::full().rate(0), async |scene| {
         scene.moves_on().await;
         assert!(scene.proxy.wire().cut(Cut::Upgraded) >= 4, "two links of two carriers each");
         scene.moves_on().await;

@@ -1,15 +1,15 @@
 //! The API server answers 429 and 500.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
-use kubetether_tests::proxy::{Cut, Fault, of};
-use kubetether_tests::{LONG, Plan, Scene, eventually, under_traffic, under_traffic_with, within_limit};
+use kubetether_tests::proxy::{Asked, Cut, Fault, of};
+use kubetether_tests::{Plan, Scene, under_traffic, within_limit};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What carriers are asked for by.
-fn port_forwards() -> impl Fn(&kubetether_tests::proxy::Asked) -> bool + Send + Sync + 'static {
+fn port_forwards() -> impl Fn(&Asked) -> bool + Send + Sync + 'static {
     of(Method::GET, "pods/portforward")
 }
 
@@ -43,32 +43,6 @@ fn while_carriers_are_replaced() {
         scene.proxy.wire().cut_every(None);
         requests.no_faults();
         assert!(requests.counts().faults > 0);
-        scene.moves_on().await;
-    });
-}
-
-/// Two links, a carrier each: two ask at a time, and each waits before it asks again.
-#[test]
-fn that_say_when_to_come_again_are_heeded() {
-    const WAIT: u32 = 3;
-    let settings = |config: kubetether::Config| config.carriers(1).most_carriers(1);
-    under_traffic_with("retry-after", Plan::quiet().idle(20), settings, async |scene| {
-        let requests = scene.proxy.requests();
-        requests.fault(Fault::TooManyRequests(WAIT), 1, port_forwards());
-        let before = requests.counts();
-        let began = Instant::now();
-        assert!(scene.proxy.wire().cut(Cut::Upgraded) >= 2);
-        let refused = |count: u64| async move {
-            eventually(format!("{count} refusals"), LONG, async || {
-                let faults = requests.counts().since(&before).faults;
-                if faults >= count { Ok(()) } else { Err(format!("{faults} refusals")) }
-            })
-            .await;
-        };
-        // The third round comes after two waits, whoever is how busy.
-        refused(5).await;
-        assert!(began.elapsed() >= 2 * WAIT * SECOND, "asked again after {:?}", began.elapsed());
-        requests.no_faults();
         scene.moves_on().await;
     });
 }
