@@ -9,11 +9,13 @@ mod event;
 mod facts;
 mod input;
 mod ops;
+mod pace;
 mod ranges;
 mod recv;
 mod send;
 mod stream;
 mod streams;
+mod suspects;
 mod timeout;
 mod transmit;
 mod turns;
@@ -29,6 +31,7 @@ use bytes::Bytes;
 use self::{
     carrier::{Carrier, Retained},
     credit::LinkReceive,
+    pace::Shortest,
     ranges::Ranges,
     stream::Stream,
     turns::Turns,
@@ -77,6 +80,10 @@ pub struct Link {
     next_carrier: CarrierId,
     /// When the link is given up for want of carriers.
     grace_at: Option<Instant>,
+    /// It slept through that, and was given some more.
+    grace_excused: bool,
+    /// The shortest round trip.
+    shortest: Shortest,
 
     streams: HashMap<StreamId, Box<Stream>>,
     next_stream: StreamId,
@@ -87,8 +94,6 @@ pub struct Link {
 
     /// Frames that go before all data.
     urgent: VecDeque<Retained>,
-    /// Carriers whose frames are to be acknowledged.
-    acks: VecDeque<CarrierId>,
     /// Data of lost carriers.
     resend: VecDeque<Resend>,
     /// Lost carriers of which the peer may still say what it got, the newest last.
@@ -202,13 +207,14 @@ impl Link {
             carriers: BTreeMap::new(),
             next_carrier: 1,
             grace_at: None,
+            grace_excused: false,
+            shortest: Shortest::default(),
             streams: HashMap::new(),
             next_stream: if side == Side::Client { 2 } else { 1 },
             opened_here: 0,
             opened_there: 0,
             forgotten: Ranges::default(),
             urgent: VecDeque::new(),
-            acks: VecDeque::new(),
             resend: VecDeque::new(),
             lost: VecDeque::new(),
             late_acks: VecDeque::new(),
@@ -300,6 +306,8 @@ impl Link {
             credit: self.receive.credit(),
             window: self.receive.window(),
             carriers_lost: self.carriers_lost,
+            suspects: self.carriers.values().filter(|carrier| carrier.up && carrier.suspect).count() as u32,
+            under_way: self.carriers.values().map(|carrier| carrier.pace.under_way()).sum(),
         }
     }
 
@@ -350,7 +358,6 @@ impl Link {
             stream.held
         });
         self.urgent.clear();
-        self.acks.clear();
         self.resend.clear();
         self.late_acks.clear();
         self.turns.clear();

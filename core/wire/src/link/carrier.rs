@@ -5,10 +5,11 @@ use std::{
 
 use bytes::Bytes;
 
+use super::pace::Pace;
 use crate::{FrameReader, Goodbye, Refusal, code::ResetCode, config::LinkConfig};
 
 /// A frame that is kept until the peer's link holds it, and is sent again when its carrier is lost.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Retained {
     Open {
         stream: u64,
@@ -38,6 +39,15 @@ pub(super) enum Retained {
     },
 }
 
+/// Frames after which they are acknowledged at once.
+const ACK_FRAMES: u64 = 256;
+/// Bytes of streams after which they are acknowledged at once: at least and at most.
+const ACK_BYTES: (u64, u64) = (8 << 10, 128 << 10);
+/// How often bulk is to be acknowledged: between these.
+const ACK_PACE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(8));
+/// How long an acknowledgement may wait for more to acknowledge.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+
 /// One carrier as an end sees it.
 #[derive(Debug)]
 pub(super) struct Carrier {
@@ -57,6 +67,13 @@ pub(super) struct Carrier {
     pub(super) retained: VecDeque<Retained>,
     /// How many frames the peer has acknowledged.
     pub(super) acknowledged: u64,
+    pub(super) pace: Pace,
+    /// An answer is overdue: what is new goes on others.
+    pub(super) suspect: bool,
+    /// When a ping or a frame was last answered.
+    pub(super) answered: Option<Instant>,
+    /// Up to this number, frames were said again on others.
+    pub(super) resaid: u64,
 
     /// Frames to acknowledge that came here.
     pub(super) received: u64,
@@ -66,10 +83,16 @@ pub(super) struct Carrier {
     pub(super) untold_bytes: u64,
     /// When to acknowledge at the latest.
     pub(super) ack_at: Option<Instant>,
-    /// It stands in the queue of carriers to acknowledge.
     pub(super) ack_due: bool,
+    /// So many bytes are acknowledged at once.
+    pub(super) ack_bytes: u64,
+    pub(super) acked_at: Instant,
+    /// What was last acknowledged is said once more, to who pings in doubt.
+    pub(super) repeat_ack: bool,
 
     pub(super) last_heard: Instant,
+    /// Nothing was heard because this end slept; that excuse was had since something was heard.
+    pub(super) excused: bool,
     /// Nothing for this long: it is dead.
     pub(super) silence: Duration,
     pub(super) ping_at: Instant,
@@ -83,7 +106,8 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    pub(super) fn new(config: &LinkConfig, reader: FrameReader, now: Instant) -> Self {
+    /// One of so many.
+    pub(super) fn new(config: &LinkConfig, reader: FrameReader, carriers: usize, now: Instant) -> Self {
         Self {
             reader,
             up: false,
@@ -93,12 +117,20 @@ impl Carrier {
             notice: false,
             retained: VecDeque::new(),
             acknowledged: 0,
+            pace: Pace::new(carriers),
+            suspect: false,
+            answered: None,
+            resaid: 0,
             received: 0,
             told: 0,
             untold_bytes: 0,
             ack_at: None,
             ack_due: false,
+            ack_bytes: ACK_BYTES.0,
+            acked_at: now,
+            repeat_ack: false,
             last_heard: now,
+            excused: false,
             silence: config.silence,
             ping_at: now + config.heartbeat,
             ping_due: false,
@@ -124,18 +156,49 @@ impl Carrier {
         self.last_heard + self.silence
     }
 
-    /// The answer to a ping came.
-    pub(super) fn pong(&mut self, token: u64, now: Instant) {
+    /// How many frames to be acknowledged were sent.
+    pub(super) fn sent_frames(&self) -> u64 {
+        self.acknowledged + self.retained.len() as u64
+    }
+
+    /// Frames to be acknowledged came, with so many bytes of streams.
+    pub(super) fn count(&mut self, frames: u64, bytes: usize, now: Instant) {
+        self.received += frames;
+        self.untold_bytes += bytes as u64;
+        if self.received - self.told >= ACK_FRAMES || self.untold_bytes >= self.ack_bytes {
+            self.ack_due = true;
+        } else if self.ack_at.is_none() {
+            self.ack_at = Some(now + ACK_DELAY);
+        }
+    }
+
+    /// What came is acknowledged by this. The more comes, the more of it at once, so that it happens every few milliseconds.
+    pub(super) fn tell(&mut self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.acked_at);
+        let full = self.untold_bytes >= self.ack_bytes;
+        if full && elapsed < ACK_PACE.0 {
+            self.ack_bytes = (self.ack_bytes * 2).min(ACK_BYTES.1);
+        } else if !full || elapsed > ACK_PACE.1 {
+            self.ack_bytes = (self.ack_bytes / 2).max(ACK_BYTES.0);
+        }
+        (self.told, self.untold_bytes) = (self.received, 0);
+        (self.ack_at, self.ack_due) = (None, false);
+        (self.acked_at, self.repeat_ack) = (now, true);
+        self.received
+    }
+
+    /// The answer to a ping came. Returns what it took.
+    pub(super) fn pong(&mut self, token: u64, now: Instant) -> Option<Duration> {
+        self.answered(now);
         // Of several pings only the last may be answered: an answer to a later one ends the wait, without a sample.
-        let Some((expected, sent)) = self.ping.take_if(|(expected, _)| *expected <= token) else {
-            return;
-        };
+        let (expected, sent) = self.ping.take_if(|(expected, _)| *expected <= token)?;
         if token != expected {
-            return;
+            return None;
         }
         let sample = now.saturating_duration_since(sent);
         // Smoothed as TCP does it: an eighth of the new to seven of the old.
         self.rtt = Some(self.rtt.map_or(sample, |old| (old * 7 + sample) / 8));
+        Some(sample)
     }
 
     /// Whether frames of this carrier alone wait to be sent.
@@ -143,6 +206,6 @@ impl Carrier {
         !self.finished
             && (!self.greeted
                 || self.farewell.is_some()
-                || self.up && (self.pong.is_some() || self.ping_due || self.notice))
+                || self.up && (self.pong.is_some() || self.ping_due || self.notice || self.ack_due))
     }
 }

@@ -22,7 +22,8 @@ impl Link {
         }
         let id = self.next_carrier;
         self.next_carrier += 1;
-        self.carriers.insert(id, Carrier::new(&self.config, FrameReader::default(), now));
+        self.carriers
+            .insert(id, Carrier::new(&self.config, FrameReader::default(), self.carriers.len() + 1, now));
         Some(id)
     }
 
@@ -52,12 +53,13 @@ impl Link {
         if self.carriers.len() >= self.config.max_carriers as usize {
             self.replace_carrier(now)?;
         }
-        let mut carrier = Carrier::new(&self.config, reader, now);
+        let mut carrier = Carrier::new(&self.config, reader, self.carriers.len() + 1, now);
         carrier.notice = self.notice.is_some();
         carrier.greet(&self.config, hello.heartbeat, now);
         self.carriers.insert(hello.carrier, carrier);
         self.meet(hello, version);
-        self.grace_at = None;
+        (self.grace_at, self.grace_excused) = (None, false);
+        self.wake_starved();
         self.events.push_back(Event::CarrierUp(hello.carrier));
         Ok(hello.carrier)
     }
@@ -80,6 +82,12 @@ impl Link {
         }
         for (number, frame) in (carrier.acknowledged + 1..).zip(carrier.retained) {
             match frame {
+                // It was said again on another before this one was given up.
+                _ if number <= carrier.resaid => {
+                    if let Retained::Data { bytes, .. } = frame {
+                        self.retained.release(bytes.len() as u64 + FRAME_COST);
+                    }
+                }
                 Retained::Data { stream, offset, bytes } => {
                     self.retained.release(bytes.len() as u64 + FRAME_COST);
                     self.resent += bytes.len() as u64;
@@ -94,10 +102,8 @@ impl Link {
             }
         }
         // What the lost one was to tell about the others may not have arrived.
-        for (id, other) in &mut self.carriers {
-            if other.received > 0 && !std::mem::replace(&mut other.ack_due, true) {
-                self.acks.push_back(*id);
-            }
+        for other in self.carriers.values_mut() {
+            other.ack_due |= other.up && other.received > 0;
         }
         if carrier.up && self.live_carriers() == 0 {
             self.grace_at = Some(now + self.config.grace);

@@ -42,4 +42,8 @@ pub struct Stats {
     pub window: u64,
     /// Carriers that were lost while the link was open.
     pub carriers_lost: u64,
+    /// Carriers that are up and have not answered for longer than usual.
+    pub suspects: u32,
+    /// Bytes of streams that are on their way: what is kept small on slow lines.
+    pub under_way: u64,
 }

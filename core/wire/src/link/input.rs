@@ -1,6 +1,6 @@
 //! What comes from the peer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -10,13 +10,6 @@ use crate::{
     code::{GoodbyeCode, Role},
 };
 
-/// Frames on a carrier after which they are acknowledged at once.
-const ACK_FRAMES: u64 = 64;
-/// Bytes of streams on a carrier after which they are acknowledged at once.
-const ACK_BYTES: u64 = 128 << 10;
-/// How long an acknowledgement may wait for more to acknowledge.
-const ACK_DELAY: Duration = Duration::from_millis(25);
-
 impl Link {
     /// Takes bytes that came on a carrier. What the peer does wrong closes the link (or, before its hello, the carrier).
     pub fn handle_input(&mut self, id: CarrierId, bytes: Bytes, now: Instant) {
@@ -24,7 +17,7 @@ impl Link {
             return;
         };
         self.now = Some(now);
-        carrier.last_heard = now;
+        (carrier.last_heard, carrier.excused) = (now, false);
         // Out of its place, so that a frame can be handled while the rest is kept.
         let mut reader = std::mem::take(&mut carrier.reader);
         if !bytes.is_empty() {
@@ -91,7 +84,9 @@ impl Link {
                 Ok(())
             }
             Frame::Pong(token) => {
-                carrier.pong(token, now);
+                if let Some(time) = carrier.pong(token, now) {
+                    self.shortest.see(time);
+                }
                 Ok(())
             }
             Frame::Goodbye(goodbye) => {
@@ -99,7 +94,7 @@ impl Link {
                 Ok(())
             }
             Frame::Ack { carrier, frames, last } => {
-                self.handle_ack(carrier, frames)?;
+                self.handle_ack(carrier, frames, now)?;
                 if last && self.carriers.contains_key(&carrier) {
                     self.end_carrier(carrier, CarrierEnd::Abandoned, now);
                 }
@@ -123,17 +118,8 @@ impl Link {
 
     /// Counts frames that are to be acknowledged, and their bytes of streams.
     fn count(&mut self, id: CarrierId, frames: u64, bytes: usize, now: Instant) {
-        let Some(carrier) = self.carriers.get_mut(&id).filter(|carrier| carrier.up && frames > 0) else {
-            return;
-        };
-        carrier.received += frames;
-        carrier.untold_bytes += bytes as u64;
-        if carrier.received - carrier.told >= ACK_FRAMES || carrier.untold_bytes >= ACK_BYTES {
-            if !std::mem::replace(&mut carrier.ack_due, true) {
-                self.acks.push_back(id);
-            }
-        } else if carrier.ack_at.is_none() {
-            carrier.ack_at = Some(now + ACK_DELAY);
+        if let Some(carrier) = self.carriers.get_mut(&id).filter(|carrier| carrier.up && frames > 0) {
+            carrier.count(frames, bytes, now);
         }
     }
 
@@ -158,7 +144,8 @@ impl Link {
             carrier.greet(&self.config, hello.heartbeat, now);
         }
         self.meet(hello, version);
-        self.grace_at = None;
+        (self.grace_at, self.grace_excused) = (None, false);
+        self.wake_starved();
         self.events.push_back(Event::CarrierUp(id));
         Ok(())
     }
@@ -186,22 +173,32 @@ impl Link {
         }
     }
 
-    fn handle_ack(&mut self, id: CarrierId, frames: u64) -> Result<(), ProtocolError> {
+    fn handle_ack(&mut self, id: CarrierId, frames: u64, now: Instant) -> Result<(), ProtocolError> {
+        let carriers = self.carriers.len();
         let Some(carrier) = self.carriers.get_mut(&id) else {
             self.handle_late_ack(id, frames);
             return Ok(());
         };
-        let sent = carrier.acknowledged + carrier.retained.len() as u64;
-        if frames > sent {
+        if frames > carrier.sent_frames() {
             return Err(ProtocolError::Rule("an ACK of frames that were not sent"));
         }
         let fresh = usize::try_from(frames.saturating_sub(carrier.acknowledged)).unwrap_or(usize::MAX);
+        if fresh == 0 {
+            return Ok(());
+        }
+        let mut bytes = 0;
         for frame in carrier.retained.drain(..fresh) {
-            if let super::Retained::Data { bytes, .. } = frame {
-                self.retained.release(bytes.len() as u64 + super::FRAME_COST);
+            if let super::Retained::Data { bytes: data, .. } = frame {
+                bytes += data.len() as u64;
+                self.retained.release(data.len() as u64 + super::FRAME_COST);
             }
         }
-        carrier.acknowledged += fresh as u64;
+        carrier.acknowledged = frames;
+        carrier.answered(now);
+        carrier.pace.acknowledged(frames, bytes, now, carriers, &mut self.shortest);
+        if carrier.resaid > 0 && !self.resend.is_empty() {
+            self.forget_resend(id, frames);
+        }
         Ok(())
     }
 
@@ -211,6 +208,11 @@ impl Link {
             return;
         };
         self.lost.remove(index);
+        self.forget_resend(id, frames);
+    }
+
+    /// What came on a carrier need not be sent again.
+    fn forget_resend(&mut self, id: CarrierId, frames: u64) {
         self.resend.retain(|data| {
             let needed = data.carrier != id || data.number > frames;
             if !needed {

@@ -5,6 +5,7 @@ mod chaos;
 mod close;
 mod flow;
 mod line;
+mod slow;
 mod streams;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{CarrierId, Event, FRAME_COST, Link, Resend, StreamId, TURN, carrier::Retained};
+use super::{
+    CarrierId, Event, FRAME_COST, Link, Resend, StreamId, TURN,
+    carrier::{Carrier, Retained},
+    turns::Who,
+};
 use crate::{
     Frame, Goodbye, MAX_DATA,
     code::GoodbyeCode,
@@ -51,6 +55,11 @@ impl Link {
         }
         if let Some(token) = carrier.pong.take() {
             Frame::Pong(token).encode(out);
+            // Who pings may be in doubt: what came is told with it, once more if it was told before.
+            carrier.ack_due |= carrier.received > carrier.told;
+            if std::mem::take(&mut carrier.repeat_ack) && !carrier.ack_due {
+                Frame::Ack { carrier: id, frames: carrier.told, last: false }.encode(out);
+            }
         }
         if std::mem::take(&mut carrier.ping_due) {
             let token = carrier.next_token;
@@ -63,27 +72,50 @@ impl Link {
         {
             Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, text.as_str())).encode(out);
         }
-        self.transmit_acks(out, limit);
-        self.transmit_urgent(id, out, limit);
-        self.transmit_data(id, out, limit);
-        // The ends of the streams whose last bytes went just now.
-        self.transmit_urgent(id, out, limit);
+        if std::mem::take(&mut carrier.ack_due) {
+            Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
+        }
+        let before = carrier.sent_frames();
+        let mut bytes = 0;
+        if !self.is_avoided(id) {
+            self.transmit_acks(out, now);
+            let lags = self.lags(id);
+            if !lags {
+                self.transmit_urgent(id, out, limit);
+            }
+            bytes = self.transmit_data(id, out, limit);
+            // The ends of the streams whose last bytes went just now.
+            if !lags {
+                self.transmit_urgent(id, out, limit);
+            }
+        }
+        if let Some(carrier) = self.carriers.get_mut(&id).filter(|carrier| carrier.sent_frames() > before) {
+            carrier.pace.sent(carrier.sent_frames(), bytes, now);
+        }
         out.len() > start
     }
 
-    /// Whether anything waits that any carrier can send.
+    /// Whether anything waits that any carrier can send, and one of them may send now.
     pub fn has_output(&self) -> bool {
-        self.closed.is_none()
-            && (!self.urgent.is_empty()
-                || !self.acks.is_empty()
-                || !self.late_acks.is_empty()
-                || !self.resend.is_empty()
-                || self.turns.wait(self.may_send() <= self.reserve) && self.may_send() > 0)
+        self.carriers.keys().any(|id| self.carrier_takes_shared(*id))
+    }
+
+    /// Whether anything waits that any carrier can send, and this one may send now: it is up, it is not suspect while another
+    /// is not, and if it is bytes of streams, there are not too many under way on it.
+    pub fn carrier_takes_shared(&self, id: CarrierId) -> bool {
+        let Some(carrier) = self.carriers.get(&id).filter(|carrier| carrier.up && !carrier.finished) else {
+            return false;
+        };
+        let waits = !self.urgent.is_empty() && !self.lags(id)
+            || !self.late_acks.is_empty()
+            || self.takes_data(id, carrier)
+            || self.carriers.values().any(|other| other.suspect && other.ack_due);
+        self.closed.is_none() && waits && !self.is_avoided(id)
     }
 
     /// Whether anything waits that this carrier alone can send.
     pub fn carrier_has_output(&self, id: CarrierId) -> bool {
-        self.carriers.get(&id).is_some_and(super::Carrier::wants)
+        self.carriers.get(&id).is_some_and(Carrier::wants)
     }
 
     /// Whether the carrier has sent its last: it is to be flushed and closed.
@@ -101,19 +133,14 @@ impl Link {
         self.carriers.get(&id).is_some_and(|carrier| carrier.up)
     }
 
-    fn transmit_acks(&mut self, out: &mut BytesMut, limit: usize) {
+    /// Acknowledges what came on carriers that may say nothing themselves.
+    fn transmit_acks(&mut self, out: &mut BytesMut, now: Instant) {
         for (carrier, frames) in self.late_acks.drain(..) {
             Frame::Ack { carrier, frames, last: true }.encode(out);
         }
-        while limit - out.len() >= 32
-            && let Some(id) = self.acks.pop_front()
-        {
-            if let Some(carrier) = self.carriers.get_mut(&id) {
-                carrier.told = carrier.received;
-                carrier.untold_bytes = 0;
-                carrier.ack_at = None;
-                carrier.ack_due = false;
-                Frame::Ack { carrier: id, frames: carrier.received, last: false }.encode(out);
+        for (id, carrier) in &mut self.carriers {
+            if carrier.suspect && carrier.ack_due {
+                Frame::Ack { carrier: *id, frames: carrier.tell(now), last: false }.encode(out);
             }
         }
     }
@@ -171,18 +198,75 @@ impl Link {
         true
     }
 
-    fn transmit_data(&mut self, id: CarrierId, out: &mut BytesMut, limit: usize) {
+    /// Returns how many bytes of streams were sent.
+    fn transmit_data(&mut self, id: CarrierId, out: &mut BytesMut, limit: usize) -> u64 {
+        let mut sent = 0;
+        let Some(carrier) = self.carriers.get(&id) else {
+            return sent;
+        };
+        let turn = carrier.pace.turn(TURN);
+        let all = if self.lags(id) { Who::Bulk } else { Who::All };
+        let [room, small_room] = self.rooms(carrier);
         while limit - out.len() >= DATA_OVERHEAD + LEAST_DATA {
-            let room = limit - out.len() - DATA_OVERHEAD;
-            let Some((stream, offset, bytes)) = self.take_resend(room).or_else(|| self.take_new(room)) else {
-                return;
+            let (room, small_room) = (room.saturating_sub(sent), small_room.saturating_sub(sent));
+            let most = (limit - out.len() - DATA_OVERHEAD).min(turn);
+            let next = if room > 0 {
+                self.take_resend(most).or_else(|| self.take_new(most, all))
+            } else if small_room > 0 && all == Who::All {
+                self.take_new(most, Who::Small)
+            } else {
+                None
+            };
+            let Some((stream, offset, bytes)) = next else {
+                break;
             };
             frame::data(out, stream, offset, &bytes);
+            sent += bytes.len() as u64;
             self.retained.hold(bytes.len() as u64 + FRAME_COST);
             if let Some(carrier) = self.carriers.get_mut(&id) {
                 carrier.retained.push_back(Retained::Data { stream, offset, bytes });
             }
         }
+        if sent >= room
+            && self.data_waits(all)
+            && let Some(carrier) = self.carriers.get_mut(&id)
+        {
+            carrier.pace.hold_back();
+        }
+        sent
+    }
+
+    /// Whether only bulk is to go on this carrier, since others are so much faster.
+    fn lags(&self, id: CarrierId) -> bool {
+        let usual = |carrier: &&Carrier| carrier.up && !carrier.finished && !carrier.suspect;
+        let best = self.carriers.values().filter(usual).filter_map(|carrier| carrier.pace.usual()).min();
+        self.carriers.get(&id).zip(best).is_some_and(|(carrier, best)| carrier.pace.lags(best))
+    }
+
+    /// What the carrier may send of all streams, and of those who go first.
+    fn rooms(&self, carrier: &Carrier) -> [u64; 2] {
+        let carriers = self.carriers.len();
+        [false, true].map(|first| carrier.pace.room(carriers, &self.shortest, first))
+    }
+
+    fn takes_data(&self, id: CarrierId, carrier: &Carrier) -> bool {
+        let [room, small_room] = self.rooms(carrier);
+        match self.lags(id) {
+            true => room > 0 && self.data_waits(Who::Bulk),
+            false => room > 0 && self.data_waits(Who::All) || small_room > 0 && self.data_waits(Who::Small),
+        }
+    }
+
+    /// Whether bytes wait to be sent, of all or only of those who go first.
+    fn data_waits(&self, who: Who) -> bool {
+        let may = self.may_send();
+        let new = match who {
+            _ if may == 0 => false,
+            Who::Bulk if may <= self.reserve => false,
+            _ if may <= self.reserve => self.turns.wait(Who::Calls),
+            Who::All | Who::Small | Who::Calls | Who::Bulk => self.turns.wait(who),
+        };
+        new || who != Who::Small && !self.resend.is_empty()
     }
 
     fn take_resend(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
@@ -194,27 +278,30 @@ impl Link {
             }
         };
         let Resend { stream, offset, .. } = data;
-        let most = room.min(MAX_DATA);
-        let bytes = data.bytes.split_to(most.min(data.bytes.len()));
+        let bytes = data.bytes.split_to(room.min(MAX_DATA).min(data.bytes.len()));
         if !data.bytes.is_empty() {
             self.resend.push_front(Resend { offset: offset + bytes.len() as u64, ..data });
         }
         Some((stream, offset, bytes))
     }
 
-    fn take_new(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
+    fn take_new(&mut self, room: usize, who: Who) -> Option<(StreamId, u64, Bytes)> {
         let left = self.may_send();
         let for_all = left.saturating_sub(self.reserve);
         if left == 0 {
             return None;
         }
         loop {
-            let id = self.turns.next(for_all == 0)?;
+            let id = match who {
+                Who::Bulk if for_all == 0 => return None,
+                _ if for_all == 0 => self.turns.next(Who::Calls)?,
+                Who::All | Who::Small | Who::Calls | Who::Bulk => self.turns.next(who)?,
+            };
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
             let most = if stream.turn.call { left } else { for_all };
-            let most = usize::try_from(most).unwrap_or(usize::MAX).min(TURN).min(room);
+            let most = usize::try_from(most).unwrap_or(usize::MAX).min(room);
             let taken = stream.send.take(most);
             let more = stream.send.sendable() > 0;
             self.turns.taken(id, &mut stream.turn, more);

@@ -14,6 +14,17 @@ pub(super) struct Turns {
     left: usize,
 }
 
+/// Who may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    All,
+    /// Calls, and streams that had nothing to send until now.
+    Small,
+    Calls,
+    /// All others.
+    Bulk,
+}
+
 /// What a stream remembers of its turns.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
@@ -23,6 +34,18 @@ pub(super) struct Turn {
     queued: bool,
     /// In which cycle it had its last turn.
     cycle: Option<u32>,
+}
+
+impl Who {
+    /// Calls, fresh ones, others.
+    fn parts(self) -> [bool; 3] {
+        match self {
+            Self::All => [true, true, true],
+            Self::Small => [true, true, false],
+            Self::Calls => [true, false, false],
+            Self::Bulk => [false, false, true],
+        }
+    }
 }
 
 impl Turns {
@@ -41,17 +64,14 @@ impl Turns {
         queue.push_back(id);
     }
 
-    /// The next stream (of calls only, if those alone may send), whose turn it is by this; follow with
-    /// [`taken`](Self::taken).
-    pub(super) fn next(&mut self, calls_only: bool) -> Option<StreamId> {
-        if let Some(id) = self.calls.pop_front() {
+    /// The next of those who may send, whose turn it is by this; follow with [`taken`](Self::taken).
+    pub(super) fn next(&mut self, who: Who) -> Option<StreamId> {
+        let [calls, fresh, others] = who.parts();
+        if let Some(id) = self.calls.pop_front_if(|_| calls).or_else(|| self.fresh.pop_front_if(|_| fresh)) {
             return Some(id);
         }
-        if calls_only {
+        if !others {
             return None;
-        }
-        if let Some(id) = self.fresh.pop_front() {
-            return Some(id);
         }
         if self.left == 0 {
             self.cycle = self.cycle.wrapping_add(1);
@@ -70,15 +90,12 @@ impl Turns {
         }
     }
 
-    /// Whether anyone waits (of calls only, if those alone may send).
-    pub(super) fn wait(&self, calls_only: bool) -> bool {
-        !(self.calls.is_empty() && (calls_only || self.fresh.is_empty() && self.others.is_empty()))
-    }
-
-    /// Whether someone waits who goes before bulk.
-    #[cfg(test)]
-    pub(super) fn small_wait(&self) -> bool {
-        !self.calls.is_empty() || !self.fresh.is_empty()
+    /// Whether anyone waits of those who may send.
+    pub(super) fn wait(&self, who: Who) -> bool {
+        let [calls, fresh, others] = who.parts();
+        calls && !self.calls.is_empty()
+            || fresh && !self.fresh.is_empty()
+            || others && !self.others.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -97,14 +114,14 @@ mod tests {
         // Two with much to send.
         for id in [0, 1] {
             turns.push(id, &mut streams[id as usize]);
-            let next = turns.next(false).unwrap();
+            let next = turns.next(Who::All).unwrap();
             turns.taken(next, &mut streams[next as usize], true);
         }
         let mut order = Vec::new();
         for _ in 0..12 {
             // One that has a little to send again and again.
             turns.push(7, &mut streams[7]);
-            let next = turns.next(false).unwrap();
+            let next = turns.next(Who::All).unwrap();
             turns.taken(next, &mut streams[next as usize], next != 7);
             order.push(next);
         }
@@ -115,8 +132,8 @@ mod tests {
         turns.push(7, &mut streams[7]);
         turns.push(8, &mut streams[8]);
         turns.push(9, &mut streams[9]);
-        assert!(turns.wait(true) && turns.small_wait());
-        assert_eq!((turns.next(true), turns.next(true)), (Some(9), None));
-        assert_eq!(turns.next(false), Some(8));
+        assert!(turns.wait(Who::Calls) && turns.wait(Who::Small));
+        assert_eq!((turns.next(Who::Calls), turns.next(Who::Calls)), (Some(9), None));
+        assert_eq!(turns.next(Who::All), Some(8));
     }
 }

@@ -100,7 +100,7 @@ fn an_agent_that_gave_the_link_up_says_so() {
     let mut pair = Pair::connected(1);
     let id = pair.open(CLIENT);
     pair.cut(1);
-    let later = pair.now + Duration::from_secs(61);
+    let later = pair.now + Duration::from_secs(60);
     pair.agent().handle_timeout(later);
     assert_eq!(pair.agent().close_reason(), Some(&CloseReason::Lost));
     pair.connect();

@@ -72,11 +72,11 @@ fn calls_work_when_nothing_else_does() {
     for _ in 0..50 {
         let call = pair.open_as(CLIENT, &Open::Call);
         pair.write(CLIENT, call, &[7; 10_000]);
-        pair.run();
-        assert_eq!(pair.read(AGENT, call), [7; 10_000]);
+        pair.pass(Duration::from_millis(20));
+        assert!(pair.read(AGENT, call) == [7; 10_000]);
         pair.write(AGENT, call, &[8; 20_000]);
-        pair.run();
-        assert_eq!(pair.read(CLIENT, call), [8; 20_000]);
+        pair.pass(Duration::from_millis(20));
+        assert!(pair.read(CLIENT, call) == [8; 20_000]);
         pair.client.release(call);
         pair.agent().release(call);
     }
@@ -272,7 +272,7 @@ fn messages_have_the_size_they_may_have() {
         sizes.push(out.split().len());
     }
     assert!(sizes.iter().all(|size| *size <= 32_767));
-    assert!(sizes[..3].iter().all(|size| *size > 32_700), "{sizes:?}");
+    assert!(sizes[..2].iter().all(|size| *size > 32_700), "{sizes:?}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(super) struct Line {
     /// Bytes each millisecond and direction, over all carriers.
     rate: Option<usize>,
     tokens: [usize; 2],
+    first: usize,
     pub(super) events: [Vec<Event>; 2],
     /// Most bytes in the carriers' sockets together, after the narrow place is full.
     pub(super) most_queued: usize,
@@ -35,7 +36,6 @@ pub(super) struct Line {
 /// What a socket takes before it is full.
 const SOCKET: usize = 4 << 20;
 
-#[allow(dead_code, reason = "for the tests of slow lines, which follow")]
 impl Line {
     /// So many carriers over a line with a round trip of `rtt`.
     pub(super) fn new(configs: [LinkConfig; 2], carriers: usize, rtt: Duration) -> Self {
@@ -53,13 +53,14 @@ impl Line {
             delay: rtt / 2,
             rate: None,
             tokens: [0; 2],
+            first: 0,
             events: Default::default(),
             most_queued: 0,
         };
         for _ in 1..carriers {
             line.connect();
         }
-        line.run(rtt * 4);
+        line.run(rtt * 4 + Duration::from_millis(10));
         assert_eq!(line.ends[CLIENT].live_carriers(), carriers);
         line
     }
@@ -155,8 +156,11 @@ impl Line {
             };
             loop {
                 let mut moved = false;
-                // In turn, a packet each.
-                for ways in self.carriers.values_mut() {
+                // In turn, a packet each, and none always first.
+                self.first += 1;
+                let (before, after): (Vec<_>, Vec<_>) =
+                    self.carriers.values_mut().enumerate().partition(|(index, _)| *index < self.first % 4);
+                for (_, ways) in after.into_iter().chain(before) {
                     let way = &mut ways[direction];
                     let most = 1460.min(way.tokens).min(self.tokens[direction]);
                     let Some(front) = way.queue.front_mut().filter(|_| most > 0 && !way.dead) else {

@@ -1,0 +1,270 @@
+//! How much may be under way.
+//!
+//! A carrier takes megabytes into sockets and proxies on its way; on a slow line a small request would wait behind them for
+//! seconds. So what is under way (sent and not acknowledged) is bounded for each carrier by a window that follows what
+//! arrives: judged once in a round trip, by the time that what was sent in it took to be acknowledged. That time should be at
+//! most a quarter and 60 ms above the shortest that the line was seen to take ([`Shortest`]); the window shrinks and grows by
+//! the ratio, and four times as fast as long as nothing queues at all. So it settles at what the line bears in the time
+//! allowed: at 1 Mbit/s and 200 ms that is 39 KB, of which 14 KB wait; at 300 MB/s and 1 ms it is 18 MB, far more than
+//! needed. All carriers of a link share the shortest time, and the least that is always allowed.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// What all carriers of a link together may have under way at least, at first and at most.
+const LEAST: u64 = 24 << 10;
+const FIRST: u64 = 64 << 10;
+const MOST: u64 = 256 << 20;
+/// And each of them.
+const LEAST_EACH: u64 = 4 << 10;
+/// How long bytes may wait on their way beyond a quarter of the round trip; what an acknowledgement waits is part of it.
+const SLACK: Duration = Duration::from_millis(60);
+/// Less waiting than this, and an eighth of the round trip, is none.
+const NONE: Duration = Duration::from_millis(5);
+/// After nothing was sent for this long, the line may have become another.
+const IDLE: Duration = Duration::from_secs(10);
+/// Of those who go first, this share of the window may be under way beyond it.
+const AHEAD: u64 = 4;
+
+/// What one carrier may have under way.
+#[derive(Debug)]
+pub(super) struct Pace {
+    window: u64,
+    /// Bytes of data sent and not acknowledged.
+    under_way: u64,
+    /// What was sent and when, by the number of the last frame of each portion.
+    marks: VecDeque<(u64, Instant)>,
+    /// The frame whose acknowledgement ends the round.
+    round_end: u64,
+    /// The times of the round's portions, how many there were, their bytes, and the most that was under way.
+    times: Duration,
+    portions: u32,
+    moved: u64,
+    peak: u64,
+    /// More would have been sent in this round.
+    limited: bool,
+    /// The usual time, smoothed.
+    usual: Option<Duration>,
+    sent_at: Option<Instant>,
+    /// When something was last acknowledged.
+    progress: Option<Instant>,
+}
+
+impl Pace {
+    /// For one of so many carriers.
+    pub(super) fn new(carriers: usize) -> Self {
+        Self {
+            window: (FIRST / carriers.max(1) as u64).max(16 << 10),
+            under_way: 0,
+            marks: VecDeque::new(),
+            round_end: 0,
+            times: Duration::ZERO,
+            portions: 0,
+            moved: 0,
+            peak: 0,
+            limited: false,
+            usual: None,
+            sent_at: None,
+            progress: None,
+        }
+    }
+
+    /// How many bytes of data may be sent now, by everyone or by those who go first.
+    pub(super) fn room(&self, carriers: usize, shortest: &Shortest, first: bool) -> u64 {
+        let least = least(carriers);
+        let window = if shortest.is_sought() { LEAST_EACH } else { self.window.max(least) };
+        let window = if first { window + window / AHEAD } else { window };
+        window.saturating_sub(self.under_way)
+    }
+
+    /// Bytes of a stream that are sent at once: little where the line is slow, so that others have their turn soon.
+    pub(super) fn turn(&self, most: usize) -> usize {
+        usize::try_from(self.window / 8).unwrap_or(most).clamp(2 << 10, most)
+    }
+
+    /// More would have been sent.
+    pub(super) fn hold_back(&mut self) {
+        self.limited = true;
+    }
+
+    /// A portion was sent, `bytes` of data, up to the frame of this number.
+    pub(super) fn sent(&mut self, number: u64, bytes: u64, now: Instant) {
+        if self.sent_at.replace(now).is_some_and(|at| now.saturating_duration_since(at) > IDLE) {
+            self.window = self.window.min(FIRST * 4);
+        }
+        if self.marks.is_empty() {
+            self.round_end = number;
+        }
+        self.marks.push_back((number, now));
+        self.under_way += bytes;
+        self.peak = self.peak.max(self.under_way);
+    }
+
+    /// All frames up to this number are acknowledged, `bytes` of data by this.
+    pub(super) fn acknowledged(
+        &mut self,
+        number: u64,
+        bytes: u64,
+        now: Instant,
+        carriers: usize,
+        shortest: &mut Shortest,
+    ) {
+        self.under_way -= bytes;
+        self.moved += bytes;
+        self.progress = Some(now);
+        while let Some((_, at)) = self.marks.pop_front_if(|(last, _)| *last <= number) {
+            let time = now.saturating_duration_since(at);
+            self.times += time;
+            self.portions += 1;
+            self.usual = Some(self.usual.map_or(time, |usual| (usual * 7 + time) / 8));
+            shortest.see(time);
+            shortest.seek(time, self.usual.unwrap_or(time), at, now);
+        }
+        if number >= self.round_end && self.portions > 0 {
+            self.judge(least(carriers), shortest, now);
+            self.round_end = self.marks.back().map_or(number, |(last, _)| *last);
+        }
+    }
+
+    fn judge(&mut self, least: u64, shortest: &mut Shortest, now: Instant) {
+        let time = (std::mem::take(&mut self.times) / std::mem::take(&mut self.portions))
+            .max(Duration::from_micros(1));
+        let (limited, peak) =
+            (std::mem::take(&mut self.limited), std::mem::replace(&mut self.peak, self.under_way));
+        let moved = std::mem::take(&mut self.moved);
+        let Some(base) = shortest.time().filter(|_| !shortest.is_sought()) else {
+            return;
+        };
+        let wanted = allowed(base);
+        let ratio = (wanted.as_secs_f64() / time.as_secs_f64()).clamp(0.5, 2.0);
+        if time > wanted {
+            if peak >= self.window / 2 {
+                self.window = ((self.window as f64 * ratio) as u64).max(least);
+            }
+            // Nothing waits any more, and still it takes long: perhaps the line has become longer.
+            if self.window <= least {
+                shortest.doubt(now);
+            }
+        } else if limited && moved >= self.window / 2 {
+            let ratio = if time <= base + base / 8 + NONE { 4.0 } else { ratio };
+            self.window = ((self.window as f64 * ratio) as u64).min(MOST);
+        }
+    }
+
+    /// Since when something is under way without any acknowledgement.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let (_, oldest) = self.marks.front()?;
+        Some(self.progress.map_or(*oldest, |progress| progress.max(*oldest)))
+    }
+
+    /// The usual time until something is acknowledged.
+    pub(super) fn usual(&self) -> Option<Duration> {
+        self.usual
+    }
+
+    /// Whether what is sent here takes so much longer than where it takes this time that only bulk is to go here.
+    pub(super) fn lags(&self, best: Duration) -> bool {
+        self.usual.is_some_and(|usual| usual > best * 2 + SLACK / 2)
+    }
+
+    /// Bytes of data sent and not acknowledged.
+    pub(super) fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
+    /// The process did not run for a while: nobody had a chance to acknowledge.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        self.progress = Some(now);
+        self.limited = false;
+        (self.times, self.portions, self.moved) = (Duration::ZERO, 0, 0);
+    }
+}
+
+/// How long it may take where so much is the shortest.
+fn allowed(shortest: Duration) -> Duration {
+    shortest + shortest / 4 + SLACK
+}
+
+/// What one of so many carriers may always have under way.
+fn least(carriers: usize) -> u64 {
+    (LEAST / carriers.max(1) as u64).max(LEAST_EACH)
+}
+
+/// The shortest time that the line takes, there and back, as far as is known. Seen whenever nothing waits on the way; when that
+/// was not for long, all carriers pause until it is seen again, which also finds out that a line has become longer.
+#[derive(Debug, Default)]
+pub(super) struct Shortest {
+    time: Option<Duration>,
+    /// When it was last seen, or nearly.
+    seen: Option<Instant>,
+    sought: Option<Sought>,
+}
+
+#[derive(Debug)]
+struct Sought {
+    since: Instant,
+    /// The shortest that something took that was sent since, and when that began.
+    found: Option<(Duration, Instant)>,
+}
+
+/// After this long it is sought again; where it is doubted, sooner.
+const AGAIN: Duration = Duration::from_secs(30);
+const DOUBT: Duration = Duration::from_secs(10);
+/// How long it is sought at most.
+const SOUGHT: Duration = Duration::from_secs(3);
+
+impl Shortest {
+    pub(super) fn time(&self) -> Option<Duration> {
+        self.time
+    }
+
+    /// Whether everyone pauses so that it can be seen.
+    pub(super) fn is_sought(&self) -> bool {
+        self.sought.is_some()
+    }
+
+    /// Something took this time.
+    pub(super) fn see(&mut self, time: Duration) {
+        self.time = Some(self.time.map_or(time, |known| known.min(time)));
+    }
+
+    /// Bytes that were sent at this time took that long.
+    fn seek(&mut self, time: Duration, usual: Duration, sent: Instant, now: Instant) {
+        if self.time.is_some_and(|known| time <= known + known / 8 + NONE) {
+            self.seen = Some(now);
+        }
+        let seen = *self.seen.get_or_insert(now);
+        let Some(sought) = &mut self.sought else {
+            if now.saturating_duration_since(seen) > AGAIN {
+                self.sought = Some(Sought { since: now, found: None });
+            }
+            return;
+        };
+        // While it is sought, something is sent only when little is under way.
+        if sent > sought.since {
+            let (found, since) = sought.found.get_or_insert((time, now));
+            *found = time.min(*found);
+            // Other carriers may have had more under way.
+            if now.saturating_duration_since(*since) >= *found {
+                // Longer than it was, though nothing of ours waits: what the peer sends may be what takes time, but not where
+                // the pause has changed nothing.
+                let longer = self.time.is_some_and(|known| *found > allowed(known)) && *found > usual / 5 * 4;
+                self.time = if longer { Some(*found) } else { self.time };
+                (self.seen, self.sought) = (Some(now), None);
+                return;
+            }
+        }
+        if now.saturating_duration_since(sought.since) > SOUGHT.max(self.time.unwrap_or_default() * 4) {
+            (self.seen, self.sought) = (Some(now), None);
+        }
+    }
+
+    /// What is known does not fit what is seen.
+    fn doubt(&mut self, now: Instant) {
+        if self.sought.is_none() && self.seen.is_none_or(|seen| now.saturating_duration_since(seen) > DOUBT) {
+            self.sought = Some(Sought { since: now, found: None });
+        }
+    }
+}
