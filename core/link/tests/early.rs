@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use kubetether_link::{Early, End, Open, OpenError, Refusal, RefusalCode, relay};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 /// A question that reaches the far end before it has answered the opening.
 #[tokio::test]
