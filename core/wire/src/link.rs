@@ -351,6 +351,7 @@ impl Link {
             carrier.farewell = goodbye.filter(|_| carrier.up).cloned();
             carrier.finished |= carrier.farewell.is_none();
             carrier.retained.clear();
+            carrier.retained_data = 0;
         }
         self.streams.retain(|_, stream| {
             stream.recv.lose(code);

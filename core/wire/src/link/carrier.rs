@@ -65,6 +65,8 @@ pub(super) struct Carrier {
 
     /// Sent here, not acknowledged.
     pub(super) retained: VecDeque<Retained>,
+    /// How many of them are DATA.
+    pub(super) retained_data: usize,
     /// How many frames the peer has acknowledged.
     pub(super) acknowledged: u64,
     pub(super) pace: Pace,
@@ -116,6 +118,7 @@ impl Carrier {
             finished: false,
             notice: false,
             retained: VecDeque::new(),
+            retained_data: 0,
             acknowledged: 0,
             pace: Pace::new(carriers),
             suspect: false,

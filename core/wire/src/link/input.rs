@@ -190,6 +190,7 @@ impl Link {
         for frame in carrier.retained.drain(..fresh) {
             if let super::Retained::Data { bytes: data, .. } = frame {
                 bytes += data.len() as u64;
+                carrier.retained_data -= 1;
                 self.retained.release(data.len() as u64 + super::FRAME_COST);
             }
         }

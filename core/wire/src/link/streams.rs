@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Event, FRAME_COST, Link, StreamId,
+    Event, Link, StreamId,
+    carrier::Carrier,
     recv::Counted,
     stream::{Opening, Stream},
     unsupported,
@@ -12,6 +13,10 @@ use crate::{
     Frame, Open, ProtocolError, Refusal,
     code::{RefusalCode, ResetCode},
 };
+
+/// Control frames that may wait for the peer before it opens another stream: those of 4,000 streams a second that are not
+/// acknowledged for as long as a carrier may be silent.
+const CONTROL_MOST: usize = 100_000;
 
 impl Link {
     pub(super) fn handle_stream_frame(&mut self, frame: Frame, pushed: usize) -> Result<(), ProtocolError> {
@@ -219,12 +224,9 @@ impl Link {
             return Err(ProtocolError::Rule("far more streams than there may be"));
         }
         // A peer that opens and cuts streams but does not read what they are answered with.
-        let said =
-            self.urgent.len() + self.carriers.values().map(|carrier| carrier.retained.len()).sum::<usize>();
-        // Data frames are among them: no more than what they are charged says. The rest may be what is said about streams of
-        // some seconds, opened as fast as an honest peer does.
-        let data = self.retained.held() / (FRAME_COST + 1);
-        if said as u64 > u64::from(most).saturating_mul(4) + (1 << 16) + data {
+        let control = |carrier: &Carrier| carrier.retained.len() - carrier.retained_data;
+        let said = self.urgent.len() + self.carriers.values().map(control).sum::<usize>();
+        if said > CONTROL_MOST.max(most as usize) {
             return Err(ProtocolError::Rule("frames are not acknowledged"));
         }
         self.opened_there += 1;

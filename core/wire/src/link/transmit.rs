@@ -225,6 +225,7 @@ impl Link {
             self.retained.hold(bytes.len() as u64 + FRAME_COST);
             if let Some(carrier) = self.carriers.get_mut(&id) {
                 carrier.retained.push_back(Retained::Data { stream, offset, bytes });
+                carrier.retained_data += 1;
             }
         }
         if sent >= room
