@@ -39,6 +39,7 @@ mod select;
 mod server;
 mod services;
 mod sim;
+mod spdy;
 mod store;
 mod tls;
 mod tokens;

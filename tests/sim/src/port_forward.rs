@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
@@ -19,6 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 const PIECE: usize = 32 * 1024;
 /// Messages on their way between a socket and the WebSocket.
 const QUEUE: usize = 16;
+/// For what is on its way when a client goes.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Connects each port of the pod and passes bytes until the client or all of them end.
 pub(crate) async fn serve(upgraded: Upgraded, pod: Ipv4Addr, ports: &[u16]) {
@@ -72,6 +75,14 @@ pub(crate) async fn serve(upgraded: Upgraded, pod: Ipv4Addr, ports: &[u16]) {
         _ = sending => {}
         () = receiving => {}
     }
+    // What the client has sent last still goes its way.
+    drop((inputs, wanted));
+    drained(all).await;
+}
+
+/// Lets connections write what they have, for a moment.
+pub(crate) async fn drained(mut all: JoinSet<()>) {
+    let _ = tokio::time::timeout(DRAIN, async { while all.join_next().await.is_some() {} }).await;
 }
 
 /// One port: its bytes on `channel`, why it failed on the next.
@@ -109,8 +120,12 @@ async fn pass(
         loop {
             let mut message = BytesMut::with_capacity(PIECE + 1);
             message.extend_from_slice(&[channel]);
-            if from_pod.read_buf(&mut message).await? == 0 || out.send(message.freeze()).await.is_err() {
+            if from_pod.read_buf(&mut message).await? == 0 {
                 return io::Result::Ok(());
+            }
+            if out.send(message.freeze()).await.is_err() {
+                // The client is gone: only what it sent last is of interest.
+                return std::future::pending().await;
             }
         }
     };

@@ -21,11 +21,12 @@ use crate::kubelet::{Container, Line, Log, Run};
 use crate::object::{number, text, uid};
 use crate::select::label_selector_matches;
 use crate::store::Deletion;
-use crate::{exec, port_forward};
+use crate::{exec, port_forward, spdy};
 
 /// Namespace and name.
 type Place<'a> = (&'a str, &'a str);
 
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 fn running(shared: &Shared, of: &str, called: &str) -> Result<Arc<Run>, Failure> {
@@ -134,25 +135,35 @@ pub(super) fn port_forward(
 ) -> Result<Answer, Failure> {
     let run = running(shared, of, called)?;
     let offered = protocols(&request);
-    if !offered.iter().any(|one| one == CHANNELS[1]) {
-        return Err(refused(&offered, &[CHANNELS[1]]));
-    }
+    let Some(protocol) =
+        [TUNNEL, CHANNELS[1]].into_iter().find(|known| offered.iter().any(|one| one == known))
+    else {
+        return Err(refused(&offered, &[TUNNEL, CHANNELS[1]]));
+    };
+    let tunnel = protocol == TUNNEL;
     let ports: Vec<u16> =
         asked.params("ports").flat_map(|list| list.split(',')).filter_map(|port| port.parse().ok()).collect();
-    if ports.is_empty() {
+    if ports.is_empty() && !tunnel {
         return Err(Failure::bad_request("query parameter \"port\" is required"));
     }
     let upgrade = hyper::upgrade::on(&mut request);
     let (connection, stop) = (connection.clone(), shared.stop.clone());
     shared.tasks.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
+        let forwarding = async {
+            if tunnel {
+                spdy::serve(upgraded, run.address()).await;
+            } else {
+                port_forward::serve(upgraded, run.address(), &ports).await;
+            }
+        };
         tokio::select! {
-            () = port_forward::serve(upgraded, run.address(), &ports) => {}
+            () = forwarding => {}
             () = connection.until_cut() => {}
             () = stop.cancelled() => {}
         }
     });
-    Ok(switching(&request, CHANNELS[1]))
+    Ok(switching(&request, protocol))
 }
 
 pub(super) fn exec(

@@ -1,12 +1,13 @@
 //! Services and names.
 
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    answered_by, ask, client, deploy, eventually, is_ready, name, pod_of, sim_with_workload, until,
+    answered_by, ask, client, deploy, eventually, is_ready, name, pod_of, sim_with_workload, soon, until,
 };
-use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, Patch, PatchParams};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_spread_and_refused_when_nobody_is_there() {
@@ -82,5 +83,22 @@ async fn a_headless_service_is_its_pods() {
     answered_by(&sim, "web", "http://pods:8080/", "one").await;
     let pod = pod_of(&sim, "web").unwrap();
     assert!(is_ready(&pod), "{}", name(&pod));
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_forwarded_by_channels_and_why_it_is_not_is_told() {
+    let sim = sim_with_workload().await;
+    deploy(&sim, "web", "one", 1).await;
+    let pods: Api<Pod> = Api::default_namespaced(client(&sim).await);
+    let pod = name(&pod_of(&sim, "web").unwrap());
+    let mut forward = pods.portforward(&pod, &[8080, 9]).await.unwrap();
+    let mut stream = forward.take_stream(8080).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let mut answer = [0; 17];
+    soon("an answer", stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n");
+    let why = soon("a reason", forward.take_error(9).unwrap()).await.unwrap();
+    assert!(why.contains("connection refused"), "{why}");
     sim.stop().await;
 }
