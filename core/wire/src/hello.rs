@@ -178,11 +178,12 @@ fn common_version(min: u16, max: u16, software: &str) -> Result<u16, Goodbye> {
     if version >= min.max(VERSION_MIN) {
         return Ok(version);
     }
+    let old = if min > VERSION_MAX { "this end" } else { "the other" };
     Err(Goodbye::new(
         GoodbyeCode::Version,
         format!(
             "this end ({}) speaks versions {VERSION_MIN} to {VERSION_MAX} of the protocol, the other ({software}) {min} to \
-             {max}: use the same release on both ends",
+             {max}: {old} is too old, use the same release on both ends",
             env!("CARGO_PKG_VERSION"),
         ),
     ))
@@ -291,7 +292,7 @@ mod tests {
             .finish();
         let (code, text) = refused(&later);
         assert_eq!(code, GoodbyeCode::Version);
-        assert!(text.contains("2 to 3"), "{text}");
+        assert!(text.contains("2 to 3: this end is too old"), "{text}");
         // Also where the fields behind cannot even be told apart.
         assert_eq!(refused(&[&later[..], &[3, 9]].concat()).0, GoodbyeCode::Version);
         let mut critical = BytesMut::new();

@@ -48,16 +48,21 @@
 //!   that direction has ended before. A REFUSE stands for RESET of a direction without bytes. So both ends come to the same
 //!   sums of credit whatever was lost on the way.
 //! - **Credit.** Limits are absolute and never go back: bytes of a stream, and the sum over all streams. A peer that goes
-//!   beyond one breaks the protocol.
-//! - **Acknowledgement.** Both ends number the kept frames of each carrier. An ACK, said on any carrier, tells that the peer's
-//!   link (not its program) holds them. When a carrier is lost, what was not acknowledged on it is sent again on others;
+//!   beyond one breaks the protocol. Windows start small, double while they would last less than two round trips, and fall
+//!   back when hardly used; what an end may hold so, and to send, it draws from its [`Budget`]. The last 64 KiB of the link's
+//!   credit (a quarter of a first one below 256 KiB) are for calls, so that they work when readers have stopped.
+//! - **Acknowledgement.** Both ends number the kept frames of each carrier. An ACK, said on any carrier (best on the one it is about,
+//!   within 10 ms, and once more with a PONG), tells that the peer's link (not its program) holds them. When a carrier is lost, what was not acknowledged on it is sent again on others;
 //!   frames are idempotent, and may come twice, late, and in any order between carriers (data before its OPEN, a FIN before
 //!   its data). When the next carrier comes up, both ends first tell what came on the lost one, and that it is lost:
 //!   an end that still had it gives it up then.
-//! - **Turns.** Control frames go first; then each stream with bytes and credit sends at most 16 KiB in its turn. All carriers
-//!   draw from the same queues.
+//! - **Turns.** Control frames go first, then calls, then streams that had nothing to send until now, then each stream with
+//!   bytes and credit in its turn, with 2 to 16 KiB. All carriers draw from the same queues, each only as long as not more is
+//!   under way on it than the line bears in little more than a round trip: so small requests do not wait behind bulk.
+//! - **Suspects.** A carrier on which an answer is overdue is pinged and avoided, and what waits there is said again on others.
 //! - **Heartbeats.** Each end pings each carrier every two seconds; one on which nothing came for five is dead. A link
-//!   without carriers keeps its streams for its grace period.
+//!   without carriers keeps its streams for its grace period. An end that slept (its driver came more than a second late)
+//!   gives its peer another silence period, and a link without carriers 15 s more, before it judges.
 //! - **Goodbye.** On a carrier that is up GOODBYE ends the link, also with a code that is not known, but for: `draining`, which
 //!   announces that the sender is about to leave; `carrier given up`, which ends this carrier alone; and all codes from 64 on,
 //!   which are notices for later versions and change nothing. As the first frame it turns the carrier away.
