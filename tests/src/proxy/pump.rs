@@ -113,7 +113,8 @@ pub(super) async fn pump(
                     Ok(count) => {
                         let sent = rate.map_or(now, |rate| lane.bucket.charge(count, rate, now));
                         free = Some(sent);
-                        line.push(buffer.split().freeze(), sent + delay);
+                        // A wire that catches up must not shorten the delay.
+                        line.push(buffer.split().freeze(), sent.max(now) + delay);
                     }
                     Err(_) => line.finish(End::Reset, now + delay),
                 }

@@ -8,5 +8,6 @@ mod cuts;
 mod degraded;
 mod readers;
 mod refusals;
+mod slow;
 mod small;
 mod stopped;
