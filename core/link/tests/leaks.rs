@@ -17,7 +17,7 @@ fn descriptors() -> usize {
 async fn one_life(round: usize) {
     let mut ends = Ends::new(3).await;
     let (mut near, mut far) = ends.stream().await;
-    near.write_all(&noise(300_000)).await.unwrap();
+    near.write_all(&noise(100_000)).await.unwrap();
     far.write_all(b"unread").await.unwrap();
     let mut some = [0; 1000];
     far.read_exact(&mut some).await.unwrap();
