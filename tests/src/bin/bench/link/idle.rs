@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use kubetether_tests::{LONG, eventually};
-
 use super::place::{Place, beside};
 use crate::figure::{Aim, Figure, Spread};
 use crate::wanted::Wanted;
@@ -40,12 +38,6 @@ async fn idle(place: &Place<'_>) -> Vec<Figure> {
     let client = each(before.0.rss_kib, after.0.rss_kib);
     let agent = each(before.1.rss_kib, after.1.rss_kib);
     drop((few, many));
-    let descriptors = before.0.descriptors;
-    eventually("the end of all connections", LONG, async || {
-        let now = forward.held().descriptors;
-        if now < descriptors { Ok(()) } else { Err(format!("{now} descriptors, {descriptors} before")) }
-    })
-    .await;
     forward.end().await;
     vec![
         Figure::value("link.idle.bytes.client", "bytes", client, Aim::AtMost(EACH)),
