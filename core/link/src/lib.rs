@@ -68,5 +68,5 @@ pub use kubetether_wire::{
     RefusalCode, Request, ResetCode, Role, Stats, Status,
 };
 pub use link::{CarrierId, Incoming, Link, Opening};
-pub use relay::{End, Flow, Socket, Tally, relay, relay_tallied, relay_until};
+pub use relay::{End, Flow, Socket, Tally, relay, relay_tallied};
 pub use stream::{RecvStream, SendStream, Stream};

@@ -65,6 +65,9 @@ const READ: usize = 64 << 10;
 const WRITE: usize = 128 << 10;
 /// Slices of one vectored write.
 const SLICES: usize = 16;
+/// Reads, or writes, of one direction before the other has its turn: far below what tokio lets a task do at once (128), all
+/// of which a direction with two quick ends would take for itself.
+const TURN: usize = 8;
 /// How long a socket that no longer takes bytes may still give some, and how long the last bytes of a cut stream may take to
 /// be with the socket.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -86,22 +89,11 @@ impl From<UnixStream> for Socket {
 ///
 /// When the future is dropped, both are cut.
 pub fn relay(stream: Stream, socket: impl Into<Socket>) -> impl Future<Output = Flow> + Send {
-    relay_until(stream, socket, std::future::pending())
+    run(stream, socket.into(), std::future::pending(), None)
 }
 
 /// [`relay`] that is brought to an orderly end when `end` is ready: the peer is told that no more comes, and the socket
-/// gets what still arrives for it within a second. Such an end is [`End::Wanted`].
-///
-/// When the future is dropped, both are cut.
-pub fn relay_until(
-    stream: Stream,
-    socket: impl Into<Socket>,
-    end: impl Future<Output = ()> + Send,
-) -> impl Future<Output = Flow> + Send {
-    run(stream, socket.into(), end, None)
-}
-
-/// [`relay_until`] that adds bytes to `tally` as they move.
+/// gets what still arrives for it within a second. Such an end is [`End::Wanted`]. Adds bytes to `tally` as they move.
 ///
 /// When the future is dropped, both are cut.
 pub fn relay_tallied(
@@ -249,11 +241,11 @@ impl Both {
         &mut self,
         cx: &mut Context<'_>,
         socket: &Socket,
-        end: Pin<&mut impl Future<Output = ()>>,
+        mut end: Pin<&mut impl Future<Output = ()>>,
         failed: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Option<Outcome>> {
         if !self.up_done
-            && let Poll::Ready(up) = self.poll_up(cx, socket, end)
+            && let Poll::Ready(up) = self.poll_up(cx, socket, end.as_mut())
         {
             self.up_done = true;
             match up {
@@ -290,6 +282,10 @@ impl Both {
             if let Poll::Ready(code) = self.send.poll_cut(cx) {
                 return self.begin_last(Err(Failed::Stream(code)), true);
             }
+            // The socket's own end has been passed on, so that only the other direction is left to be ended.
+            if end.as_mut().poll(cx).is_ready() {
+                return self.begin_last(Ok(Finished::Wanted), true);
+            }
         }
         Poll::Pending
     }
@@ -307,7 +303,8 @@ impl Both {
         socket: &Socket,
         mut end: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Outcome> {
-        loop {
+        // A read takes two rounds.
+        for _ in 0..2 * TURN {
             // Both are seen also while the socket is silent or the stream has no room.
             if let Poll::Ready(code) = self.send.poll_cut(cx) {
                 return Poll::Ready(Err(Failed::Stream(code)));
@@ -332,18 +329,22 @@ impl Both {
             }
             self.held = bytes;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// From the stream to the socket.
     fn poll_down(&mut self, cx: &mut Context<'_>, socket: &Socket) -> Poll<Result<(), Failed>> {
-        loop {
-            while !self.chunks.is_empty() {
+        // A write takes two rounds, and more where the chunks are many and small.
+        for _ in 0..2 * TURN {
+            if !self.chunks.is_empty() {
                 let written = ready!(socket.poll_write(cx, &self.chunks)).map_err(|_| Failed::Socket)?;
                 self.received += written as u64;
                 if let Some(tally) = &self.tally {
                     tally.received.fetch_add(written as u64, Ordering::Relaxed);
                 }
                 advance(&mut self.chunks, written);
+                continue;
             }
             let taken = self.recv.poll_chunks(cx, &mut self.chunks, WRITE);
             if taken.is_pending() {
@@ -356,6 +357,8 @@ impl Both {
                 return Poll::Ready(Ok(()));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

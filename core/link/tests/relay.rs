@@ -7,11 +7,12 @@ mod common;
 use std::io::ErrorKind;
 
 use common::*;
-use kubetether_link::{End, Flow, ResetCode, relay};
+use kubetether_link::{End, Flow, ResetCode, relay, relay_tallied};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
+    sync::oneshot,
     task::JoinHandle,
 };
 
@@ -180,6 +181,26 @@ async fn a_cut_behind_the_own_end_does_not_wait_for_a_socket_that_takes_nothing(
     send.reset(ResetCode::TimedOut);
     let flow = must("the flow", flow).await.unwrap();
     assert_eq!(flow.end, End::StreamReset(ResetCode::TimedOut));
+}
+
+#[tokio::test]
+async fn an_end_that_is_wanted_behind_a_half_close_is_orderly() {
+    let ends = Ends::new(1).await;
+    let (near_stream, far_stream) = ends.stream().await;
+    let (mut near, near_relay) = tcp_pair().await;
+    let (mut far, far_relay) = tcp_pair().await;
+    let (want, wanted) = oneshot::channel::<()>();
+    let end = async move { drop(wanted.await) };
+    let flow = tokio::spawn(relay_tallied(near_stream, near_relay, end, Default::default()));
+    let _far_flow = tokio::spawn(relay(far_stream, far_relay));
+    near.shutdown().await.unwrap();
+    assert!(read_all(&mut far).await.is_empty());
+    far.write_all(b"answer").await.unwrap();
+    let mut answer = [0; 6];
+    near.read_exact(&mut answer).await.unwrap();
+    want.send(()).unwrap();
+    assert_eq!(must("the flow", flow).await.unwrap().end, End::Wanted);
+    assert_eq!(near.read(&mut answer).await.unwrap(), 0, "an end, and no reset");
 }
 
 #[tokio::test]
