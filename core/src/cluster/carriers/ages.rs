@@ -14,8 +14,10 @@ const DOUBTS: u32 = 2;
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Ages {
-    /// The age of the last death, and when it was.
-    last: Option<(Duration, Instant)>,
+    /// The age of the last carrier that died old enough to tell something.
+    last: Option<Duration>,
+    /// When the last one died, at whatever age.
+    last_death: Option<Instant>,
     /// Two deaths in a row were of this age.
     limit: Option<Duration>,
     doubts: u32,
@@ -24,8 +26,8 @@ pub(super) struct Ages {
 impl Ages {
     /// A carrier died at this age.
     pub(super) fn died(&mut self, age: Duration, now: Instant) {
-        let before = self.last;
-        if before.is_some_and(|(_, at)| now.saturating_duration_since(at) < TOGETHER) {
+        let before = self.last_death.replace(now);
+        if before.is_some_and(|at| now.saturating_duration_since(at) < TOGETHER) {
             return;
         }
         if let Some(limit) = self.limit {
@@ -34,7 +36,7 @@ impl Ages {
             } else {
                 self.doubts += 1;
                 if self.doubts >= DOUBTS {
-                    *self = Self::default();
+                    *self = Self { last_death: self.last_death, ..Self::default() };
                 }
             }
             return;
@@ -42,8 +44,8 @@ impl Ages {
         if age < YOUNGEST {
             return;
         }
-        self.last = Some((age, now));
-        self.limit = before.filter(|(before, _)| alike(*before, age)).map(|(before, _)| before.min(age));
+        let before = self.last.replace(age);
+        self.limit = before.filter(|before| alike(*before, age)).map(|before| before.min(age));
     }
 
     /// When a carrier is to be replaced, if that of others is `taken`; `None`: there is no need to.
@@ -51,7 +53,7 @@ impl Ages {
         let (age, known) = match (self.limit, self.last) {
             // A bit before it dies.
             (Some(limit), _) => (limit.mul_f64(0.85), true),
-            (None, Some((age, _))) => (age, false),
+            (None, Some(age)) => (age, false),
             (None, None) => return None,
         };
         let (step, earliest) = (age / 8, age / 4);
@@ -65,7 +67,7 @@ impl Ages {
 
     /// When a carrier dies, as far as is known.
     pub(super) fn end(&self, born: Instant) -> Option<Instant> {
-        self.limit.or_else(|| self.last.map(|(age, _)| age)).map(|age| born + age)
+        self.limit.or(self.last).map(|age| born + age)
     }
 }
 
@@ -75,4 +77,44 @@ fn alike(one: Duration, other: Duration) -> bool {
 
 fn apart(one: Instant, other: Instant) -> Duration {
     one.max(other) - one.min(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LIMIT: Duration = Duration::from_secs(100);
+
+    /// Two deaths at this age have told the limit.
+    fn that_know(now: Instant) -> Ages {
+        let mut ages = Ages::default();
+        ages.died(LIMIT, now);
+        ages.died(LIMIT, now + LIMIT);
+        assert_eq!(ages.limit, Some(LIMIT));
+        ages
+    }
+
+    #[test]
+    fn deaths_at_one_instant_are_one_doubt() {
+        let now = Instant::now();
+        let (mut ages, cut) = (that_know(now), now + 3 * LIMIT);
+        for _ in 0..4 {
+            ages.died(30 * SECOND, cut);
+        }
+        assert_eq!(ages.limit, Some(LIMIT));
+        ages.died(30 * SECOND, cut + 30 * SECOND);
+        assert_eq!(ages.limit, None, "two cuts in a row are two doubts");
+    }
+
+    #[test]
+    fn a_cut_that_ends_the_belief_teaches_nothing() {
+        let now = Instant::now();
+        let (mut ages, cut) = (that_know(now), now + 3 * LIMIT);
+        ages.died(30 * SECOND, cut);
+        for _ in 0..3 {
+            ages.died(30 * SECOND, cut + 30 * SECOND);
+        }
+        assert_eq!((ages.limit, ages.last), (None, None));
+    }
 }
