@@ -4,6 +4,7 @@
 //! while something rests on it, another one is found or made.
 
 mod job;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,7 @@ use futures_util::future::BoxFuture;
 use k8s_openapi::api::batch::v1::Job;
 use tokio::sync::{Mutex, oneshot, watch};
 
+use self::standing::{Standing, Teller};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::{self, AgentLink, Health};
 use crate::cluster::pod_wait::{self, Controller};
@@ -33,19 +35,12 @@ const ASK: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The session's gateway, once something needed one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct GatewaySlot {
     slot: Arc<Mutex<Option<Gateway>>>,
     /// How many need it.
     users: Arc<AtomicUsize>,
-    // the task that keeps it -> whoever needs it
-    health: watch::Sender<Health>,
-}
-
-impl Default for GatewaySlot {
-    fn default() -> Self {
-        Self { slot: Arc::default(), users: Arc::default(), health: watch::Sender::new(Health::Up) }
-    }
+    standing: Standing,
 }
 
 /// Needs the gateway until dropped: while there is one, a gateway that is lost is replaced.
@@ -75,7 +70,7 @@ impl GatewaySlot {
 
     /// How it stands, now and from now on; up before there is one.
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+        self.standing.subscribe()
     }
 
     /// The link to a gateway that is up: the session's, or another one if that is gone or about to go.
@@ -93,8 +88,10 @@ impl GatewaySlot {
             let started = attach(&owner, deadline).await;
             if let Ok(gateway) = &started {
                 *slot = Some(gateway.clone());
-                owner.gateway.stands(&owner, Health::Up);
-                owner.tasks.spawn("watch over the gateway", watch_over(owner.clone(), gateway.link.clone()));
+                let teller = owner.gateway.standing.next();
+                owner.gateway.stands(&owner, teller, Health::Up);
+                let watch = watch_over(owner.clone(), gateway.link.clone(), teller);
+                owner.tasks.spawn("watch over the gateway", watch);
             }
             let _ = tell.send(started.map(|gateway| gateway.link));
         });
@@ -130,29 +127,26 @@ impl GatewaySlot {
         job::remove(&shared.cluster, shared.agent()?, &gateway.name, &gateway.uid, deadline).await
     }
 
-    fn stands(&self, shared: &Shared, health: Health) {
-        shared.part(Part::Gateway, health.clone());
-        self.health.send_if_modified(|now| {
-            let changes = *now != health;
-            *now = health;
-            changes
-        });
+    fn stands(&self, shared: &Shared, teller: Teller, health: Health) {
+        self.standing.tell(teller, health, |health| shared.part(Part::Gateway, health));
     }
 }
 
 /// Tells how a gateway stands; when it is gone or about to go while something needs one, gets another.
-fn watch_over(shared: Arc<Shared>, link: AgentLink) -> BoxFuture<'static, ()> {
-    Box::pin(keep(shared, link))
+fn watch_over(shared: Arc<Shared>, link: AgentLink, teller: Teller) -> BoxFuture<'static, ()> {
+    Box::pin(keep(shared, link, teller))
 }
 
-async fn keep(shared: Arc<Shared>, link: AgentLink) {
+async fn keep(shared: Arc<Shared>, link: AgentLink, teller: Teller) {
     let slot = &shared.gateway;
     let mut health = link.health();
+    // It may have changed since the link was made.
+    health.mark_changed();
     let why = loop {
         tokio::select! {
             biased;
             why = link.leaving() => break why,
-            Ok(()) = health.changed() => slot.stands(&shared, health.borrow_and_update().clone()),
+            Ok(()) = health.changed() => slot.stands(&shared, teller, health.borrow_and_update().clone()),
         }
     };
     drop((health, link));
@@ -161,11 +155,10 @@ async fn keep(shared: Arc<Shared>, link: AgentLink) {
     loop {
         if slot.users.load(Ordering::Relaxed) == 0 || shared.ending.is_asked() {
             // Whoever needs one next starts it.
-            shared.part_gone(Part::Gateway);
-            slot.health.send_replace(Health::Up);
+            slot.standing.tell(teller, Health::Up, |_| shared.part_gone(Part::Gateway));
             return;
         }
-        slot.stands(&shared, Health::Down(reason));
+        slot.stands(&shared, teller, Health::Down(reason));
         match Box::pin(slot.link(&shared, Deadline::after(ATTEMPT))).await {
             // Which has a task of its own that watches over it.
             Ok(_) => return,
