@@ -116,3 +116,21 @@ async fn a_dropped_splice_resets_both() {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }
+
+#[tokio::test]
+async fn a_direction_with_much_leaves_the_other_its_turn() {
+    let (caller, one) = pair().await;
+    let (other, mut server) = pair().await;
+    // More than a turn, as far as the kernel takes it.
+    while caller.try_write(&[7; CHUNK]).is_ok() {}
+    server.write_all(b"x").await.unwrap();
+    one.readable().await.unwrap();
+    other.readable().await.unwrap();
+    let (mut there, mut back) = (0, 0);
+    {
+        let mut joined = std::pin::pin!(join(&one, &other, &mut there, &mut back));
+        poll_fn(|cx| Poll::Ready(assert!(joined.as_mut().poll(cx).is_pending()))).await;
+    }
+    assert!(there > 0 && there <= (TURN * CHUNK) as u64, "{there} at once");
+    assert_eq!(back, 1);
+}
