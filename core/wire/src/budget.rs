@@ -10,6 +10,12 @@ use std::{
 
 /// How much memory the links of a process may hold together, for bytes on their way and the credit they give. A cheap handle:
 /// clones are of the same budget, and so are the clones of a [`LinkConfig`](crate::LinkConfig), hence all links of one agent.
+/// A quarter of it is left to what the process [charges](Self::charge) itself: credit that was once told to a peer cannot be
+/// taken back, and must not keep out everything else until it is used.
+///
+/// Not counted are the streams themselves, control frames that are not acknowledged (at most some 20 MB, from a peer that
+/// does not acknowledge), the 64 KiB of calls' bytes and 6 MiB of received buffers that a link may hold beyond
+/// ([`LinkConfig`](crate::LinkConfig)), the carriers' own buffers, and what the system holds for sockets.
 ///
 /// Each link is given a share of 1 MiB whatever is left, so that none ever stands still (its calls at least: readers that have stopped may hold the rest); what it holds beyond that it has to
 /// get from here, and when nothing is left windows stop growing, writers wait, and links that hold more than their part fall
@@ -21,6 +27,8 @@ pub struct Budget(Arc<Inner>);
 struct Inner {
     total: u64,
     used: AtomicU64,
+    /// What of it links have drawn.
+    drawn: AtomicU64,
     /// Accounts of links.
     accounts: AtomicU64,
 }
@@ -36,7 +44,12 @@ pub struct Charge {
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(bytes: u64) -> Self {
-        Self(Arc::new(Inner { total: bytes, used: AtomicU64::new(0), accounts: AtomicU64::new(0) }))
+        Self(Arc::new(Inner {
+            total: bytes,
+            used: AtomicU64::new(0),
+            drawn: AtomicU64::new(0),
+            accounts: AtomicU64::new(0),
+        }))
     }
 
     /// The bytes there are in all.
@@ -56,9 +69,20 @@ impl Budget {
         Charge { budget: self.clone(), bytes }
     }
 
-    /// What can still be drawn.
+    /// What links can still draw.
     fn left(&self) -> u64 {
-        self.0.total.saturating_sub(self.used())
+        let for_links = (self.0.total / 4 * 3).saturating_sub(self.0.drawn.load(Ordering::Relaxed));
+        self.0.total.saturating_sub(self.used()).min(for_links)
+    }
+
+    fn draw_for_link(&self, bytes: u64) {
+        self.draw(bytes);
+        self.0.drawn.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_for_link(&self, bytes: u64) {
+        self.give(bytes);
+        self.0.drawn.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn draw(&self, bytes: u64) {
@@ -106,7 +130,7 @@ const STEP: u64 = 64 << 10;
 
 impl Account {
     pub(crate) fn new(budget: Budget, share: u64) -> Self {
-        budget.draw(share);
+        budget.draw_for_link(share);
         budget.0.accounts.fetch_add(1, Ordering::Relaxed);
         Self { budget, share, held: 0, drawn: share }
     }
@@ -115,9 +139,9 @@ impl Account {
         self.held
     }
 
-    /// How much more may be held. One kind of one link leaves a quarter of the budget to others.
+    /// How much more may be held. One kind of one link leaves a third of what there is for links to others.
     pub(crate) fn room(&self) -> u64 {
-        let most = self.budget.total() / 4 * 3;
+        let most = self.budget.total() / 2;
         let more = self.budget.left().min(most.saturating_sub(self.drawn));
         self.drawn.saturating_sub(self.held) + more
     }
@@ -127,7 +151,7 @@ impl Account {
         self.held += bytes;
         if self.held > self.drawn {
             let needed = self.held.next_multiple_of(STEP);
-            self.budget.draw(needed - self.drawn);
+            self.budget.draw_for_link(needed - self.drawn);
             self.drawn = needed;
         }
     }
@@ -137,7 +161,17 @@ impl Account {
         let needed = self.held.next_multiple_of(STEP).max(self.share);
         // Not at once, so that what goes up and down does not touch the budget each time.
         if self.drawn > needed + STEP {
-            self.budget.give(self.drawn - needed);
+            self.budget.give_for_link(self.drawn - needed);
+            self.drawn = needed;
+        }
+    }
+
+    /// Nothing new will be held: the share is given back, and what is held as it is released.
+    pub(crate) fn retire(&mut self) {
+        self.share = 0;
+        let needed = self.held.next_multiple_of(STEP);
+        if self.drawn > needed {
+            self.budget.give_for_link(self.drawn - needed);
             self.drawn = needed;
         }
     }
@@ -146,14 +180,14 @@ impl Account {
     pub(crate) fn is_asked_to_shrink(&self) -> bool {
         let accounts = self.budget.0.accounts.load(Ordering::Relaxed).max(1);
         self.budget.left() < self.budget.total() / 8
-            && self.drawn > self.share.max(self.budget.total() / accounts)
+            && self.drawn > self.share.max(self.budget.total() / 4 * 3 / accounts)
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
         self.budget.0.accounts.fetch_sub(1, Ordering::Relaxed);
-        self.budget.give(self.drawn);
+        self.budget.give_for_link(self.drawn);
     }
 }
 
@@ -165,15 +199,15 @@ mod tests {
     fn what_is_drawn_comes_back() {
         let budget = Budget::new(1 << 20);
         let mut account = Account::new(budget.clone(), 100_000);
-        assert_eq!((budget.used(), account.room()), (100_000, 786_432));
+        assert_eq!((budget.used(), account.room()), (100_000, 524_288));
         account.hold(100_000);
         assert_eq!(budget.used(), 100_000);
         account.hold(1);
         assert_eq!(budget.used(), 131_072);
         account.release(100_001);
         assert_eq!((budget.used(), account.held()), (131_072, 0));
-        account.hold(600_000);
-        account.release(600_000);
+        account.hold(500_000);
+        account.release(500_000);
         assert_eq!(budget.used(), 100_000);
         drop(account);
         assert_eq!(budget.used(), 0);
@@ -184,16 +218,19 @@ mod tests {
         let budget = Budget::new(4 << 20);
         let mut first = Account::new(budget.clone(), 64 << 10);
         first.hold(first.room());
-        assert_eq!((first.room(), budget.used()), (0, 3 << 20));
+        assert_eq!((first.room(), budget.used()), (0, 2 << 20));
         let mut second = Account::new(budget.clone(), 64 << 10);
         assert!(!first.is_asked_to_shrink());
         second.hold(second.room());
-        assert_eq!(budget.used(), 4 << 20);
+        // A quarter stays for what is no link's.
+        assert_eq!((second.room(), budget.used()), (0, 3 << 20));
         assert!(first.is_asked_to_shrink() && !second.is_asked_to_shrink());
-        let charge = budget.charge(1000);
-        assert_eq!(second.room(), 0);
+        let charge = budget.charge(1 << 20);
+        first.release(1 << 20);
+        assert_eq!(second.room(), 1 << 20);
         drop(charge);
-        first.release(2 << 20);
-        assert_eq!(second.room(), 2 << 20);
+        first.retire();
+        first.release(first.held());
+        assert_eq!(budget.used(), 1 << 20);
     }
 }

@@ -43,7 +43,7 @@ impl LinkConfig {
             send_buffer: 256 << 10,
             queued: 8 << 20,
             unacknowledged: 36 << 20,
-            budget: Budget::new(64 << 20),
+            budget: Budget::new(96 << 20),
             max_streams: 16_384,
             max_carriers: 16,
         }
@@ -120,7 +120,7 @@ impl LinkConfig {
     }
 
     /// The memory that all links with clones of this configuration share with whoever else has the budget. Default: one of
-    /// 64 MiB of its own.
+    /// 96 MiB of its own.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self

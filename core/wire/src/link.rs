@@ -365,6 +365,9 @@ impl Link {
         self.starved.clear();
         self.queue.release(self.queue.held());
         self.retained.release(self.retained.held());
+        self.queue.retire();
+        self.retained.retire();
+        self.receive.close();
         (self.grace_at, self.look_at) = (None, None);
         self.events.push_back(Event::Closed);
     }

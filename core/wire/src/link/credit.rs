@@ -124,6 +124,12 @@ impl LinkReceive {
         self.buffered() > PINNED
     }
 
+    /// The peer can send nothing any more: only what was not read yet is held.
+    pub(super) fn close(&mut self) {
+        self.account.release(self.account.held() - self.buffered());
+        self.account.retire();
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.sent
     }

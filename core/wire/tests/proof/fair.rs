@@ -175,3 +175,48 @@ fn who_sleeps_for_a_night_is_told() {
     assert_eq!(world.close_reason(CLIENT), Some(&CloseReason::Lost));
     assert_eq!(world.stats(AGENT).streams, 0);
 }
+
+/// Bulk in both directions at once over lines that are equally fast: neither starves the other.
+#[test]
+#[ignore = "at 2 MB/s and 1 ms one direction gets four times what the other does: acknowledgements wait behind bulk"]
+fn bulk_both_ways_shares_the_line() {
+    for (rate, delay) in [(2_000_000, 1), (2_000_000, 50), (20_000_000, 5), (200_000, 100)] {
+        let mut world = World::plain(2);
+        world.path.delay = Duration::from_millis(delay);
+        let mut crowd = Both::default();
+        world.pass(&mut crowd, SECOND);
+        for wire in world.wires.values_mut() {
+            wire.lanes.iter_mut().for_each(|lane| lane.rate = rate);
+        }
+        for _ in 0..2 {
+            let dial = Open::Dial { host: "db".into(), port: BULK, deadline: Duration::ZERO };
+            let id = world.end(CLIENT).open(&dial).unwrap();
+            Crowd::fill(world.end(CLIENT), id);
+        }
+        world.pass(&mut crowd, 20 * SECOND);
+        let sent = [CLIENT, AGENT].map(|end| world.stats(end).sent);
+        let line = 20 * 2 * rate;
+        for bytes in sent {
+            assert!(bytes > line / 2, "{rate} B/s, {delay} ms: {sent:?} of {line}");
+        }
+    }
+}
+
+#[derive(Default)]
+struct Both;
+
+impl Programs for Both {
+    fn event(&mut self, _: usize, event: Event, link: &mut Link) {
+        match event {
+            Event::Incoming(id, _) => {
+                link.accept(id);
+                Crowd::fill(link, id);
+                while let Ok(Read::Chunk(_)) = link.read(id, usize::MAX) {}
+            }
+            Event::Answered(id) => while let Ok(Read::Chunk(_)) = link.read(id, usize::MAX) {},
+            Event::Writable(id) => Crowd::fill(link, id),
+            Event::Readable(id) => while let Ok(Read::Chunk(_)) = link.read(id, usize::MAX) {},
+            _ => {}
+        }
+    }
+}

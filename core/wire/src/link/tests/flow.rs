@@ -146,6 +146,14 @@ fn links_share_a_budget_and_none_stands_still() {
             line.ask(id, |_| {});
         }
     }
+    // What is closed gives back all but what was not read yet.
+    for line in &mut lines {
+        let unread = line.ends[AGENT].stats().buffered;
+        let before = budget.used();
+        line.ends[AGENT].close(GoodbyeCode::Closed, "");
+        assert!(before - budget.used() + (64 << 10) >= (1 << 20) - unread.min(1 << 20), "{budget:?}");
+        assert!(line.ends[AGENT].stats().credit == unread);
+    }
     drop(lines);
     assert_eq!(budget.used(), 0);
 }
