@@ -121,6 +121,7 @@ impl GatewaySlot {
             // One that runs and cannot be asked is without clients soon, and ends by itself; its Job goes after it.
             Err(error) => {
                 tracing::debug!(error = error.report(), "the gateway is left to end by itself");
+                gateway.link.close(kubetether_link::GoodbyeCode::Closed, "the session ended");
                 return Ok(());
             }
         }
