@@ -5,6 +5,7 @@ mod guard;
 mod inbound;
 mod interceptor;
 mod note;
+mod patience;
 mod plan;
 mod prove;
 mod service;

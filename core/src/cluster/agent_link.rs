@@ -74,6 +74,13 @@ impl AgentLink {
             Ok(_) = draining.wait_for(|draining| *draining) => "the agent's pod is about to go".to_owned(),
         }
     }
+
+    /// A link to nobody.
+    #[cfg(test)]
+    pub(crate) fn without_carriers() -> Self {
+        let link = Link::client(LinkConfig::new(Role::Client)).unwrap();
+        Self { link, health: watch::channel(Health::Up).1 }
+    }
 }
 
 /// How a session makes its links; all of them share one budget of memory.

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kubetether_link::GoodbyeCode;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Seen, changes, editor};
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
+use super::patience::{Unclaimed, patiently};
 use super::plan::{Look, Plan};
 use super::start::{Kept, locals};
 use super::{prove, service, stop};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::Health;
-use crate::cluster::pod_wait::{self, Controller};
+use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
 use crate::life::Life;
 use crate::session::{Part, Reservation, Shared};
 use crate::stats::Counters;
-use crate::{Deadline, HandleState, Result};
+use crate::{Deadline, Error, HandleState, Result};
 
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
@@ -265,27 +265,23 @@ impl Guard {
         )));
         let mut backoff = Backoff::new(PACE);
         let late = Instant::now() + PATIENCE;
-        let mut put_back = false;
-        loop {
-            let error = tokio::select! {
-                deadline = self.life.end_wanted() => return Some(End::Wanted(deadline)),
-                () = tokio::time::sleep_until(late), if !put_back => {
-                    put_back = true;
-                    self.put_back_meanwhile().await;
-                    continue;
-                }
-                reached = self.reach_next(kept) => match reached {
-                    Ok(()) => break,
-                    Err(error) => error,
-                }
-            };
+        let (mut put_back, mut pause) = (false, None);
+        let (pod, link) = loop {
+            let tried = self.try_next(&kept.interceptor.name, pause);
+            let error =
+                match patiently(&self.life, tried, late, &mut put_back, || self.put_back_meanwhile()).await {
+                    Err(deadline) => return Some(End::Wanted(deadline)),
+                    Ok(Tried::Reached(pod, link)) => break (pod, link),
+                    Ok(Tried::Bereft) => {
+                        return Some(End::Lost(format!("services/{} was deleted", self.plan.service)));
+                    }
+                    Ok(Tried::NotYet(error)) => error,
+                };
             tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
             self.link_stands(Health::Down(error.to_string()));
-            match self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await {
-                Ok(None) => return Some(End::Lost(format!("services/{} was deleted", self.plan.service))),
-                Ok(Some(_)) | Err(_) => tokio::time::sleep(backoff.after(&error)).await,
-            }
-        }
+            pause = Some(Instant::now() + backoff.after(&error));
+        };
+        kept.moved(&self.shared, *pod, link.hand_over());
         if put_back {
             self.take_again(note, "the loss of the interceptor").await;
         }
@@ -310,25 +306,41 @@ impl Guard {
         });
     }
 
-    /// Links to the interceptor's pod and arms it; does nothing when that is so already.
-    async fn reach_next(&self, kept: &mut Kept) -> Result<()> {
+    /// Reaches for the interceptor's pod of now; after a failure not before this time, and not for a Service that is
+    /// gone meanwhile.
+    async fn try_next(&self, interceptor: &str, pause: Option<Instant>) -> Tried {
+        if let Some(pause) = pause {
+            let found =
+                self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await;
+            if matches!(found, Ok(None)) {
+                return Tried::Bereft;
+            }
+            tokio::time::sleep_until(pause).await;
+        }
+        match self.reach_next(interceptor).await {
+            Ok((pod, link)) => Tried::Reached(Box::new(pod), link),
+            Err(error) => Tried::NotYet(error),
+        }
+    }
+
+    /// Links to the interceptor's pod and arms it. Cancel-safe: a link that nobody takes over is closed.
+    async fn reach_next(&self, interceptor: &str) -> Result<(AgentPod, Unclaimed)> {
         let deadline = Deadline::after(ATTEMPT);
         let (cluster, shared) = (&self.shared.cluster, &self.shared);
-        let name = kept.interceptor.name.clone();
-        let controller = Controller { kind: "ReplicaSet", instance: &name };
+        let controller = Controller { kind: "ReplicaSet", instance: interceptor };
         // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
         let pod = pod_wait::running(cluster, controller, deadline).await?;
-        let link = shared.links.connect(cluster, &pod, deadline).await?;
-        let armed = async {
-            pod_wait::ready(cluster, &pod.name, deadline).await?;
-            calls::arm(&link, self.plan.exposed(), &shared.who, deadline).await
-        };
-        if let Err(error) = armed.await {
-            // Tasks of the session hold it: it does not end by being dropped.
-            link.close(GoodbyeCode::Closed, "not armed");
-            return Err(error);
-        }
-        kept.moved(shared, pod, link);
-        Ok(())
+        let link = Unclaimed::new(shared.links.connect(cluster, &pod, deadline).await?);
+        pod_wait::ready(cluster, &pod.name, deadline).await?;
+        calls::arm(link.get(), self.plan.exposed(), &shared.who, deadline).await?;
+        Ok((pod, link))
     }
+}
+
+/// What came of reaching for the interceptor's next pod.
+enum Tried {
+    Reached(Box<AgentPod>, Unclaimed),
+    NotYet(Error),
+    /// The Service is gone.
+    Bereft,
 }
