@@ -2,6 +2,7 @@ use std::{
     collections::HashMap,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,10 @@ use crate::{
     tasks,
 };
 
+/// A link without a carrier for this long gives way to a new one where the table is full: a client that lives has tried
+/// twice by then, as its longest pause is 5 s.
+const GIVES_WAY: Duration = Duration::from_secs(10);
+
 /// The agent's table of links: takes carriers, and finds by the client's hello which link each belongs to. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
@@ -35,7 +40,8 @@ pub enum Attached {
 }
 
 impl Acceptor {
-    /// A table without links that takes at most `max_links` at once. Every link of it behaves as `config` says.
+    /// A table without links that takes at most `max_links` at once. Every link of it behaves as `config` says. When the
+    /// table is full, the link that has been without a carrier the longest, and for at least 10 s, is closed for a new one.
     ///
     /// # Errors
     /// When the system has no randomness for the incarnation.
@@ -136,6 +142,12 @@ impl Table {
             return Err(Goodbye::new(GoodbyeCode::Draining, "this agent is about to leave"));
         }
         if entries.links.len() >= self.max_links {
+            if let Some(gone) = entries.longest_alone() {
+                // Its end takes it out of the table; then all is looked at again.
+                drop(entries);
+                gone.close_alone("another client needed the place");
+                return self.join(hello, reader);
+            }
             let text = format!("{} clients are attached, as many as there may be", entries.links.len());
             return Err(Goodbye::new(GoodbyeCode::Busy, text));
         }
@@ -149,6 +161,15 @@ impl Table {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         // Nothing under the lock leaves it half done.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// The link that gives way first, if any does.
+    fn longest_alone(&self) -> Option<Arc<Shared>> {
+        let since = |link: &Arc<Shared>| Some((link.alone()?, Arc::clone(link)));
+        let (since, link) = self.links.values().filter_map(since).min_by_key(|(since, _)| *since)?;
+        (now().saturating_duration_since(since) >= GIVES_WAY).then_some(link)
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use kubetether_wire::{CarrierEnd, CloseReason, Event, Link, Open, ResetCode, StreamError, StreamId};
+use kubetether_wire::{
+    CarrierEnd, CloseReason, Event, GoodbyeCode, Link, Open, ResetCode, StreamError, StreamId,
+};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{AttachError, OpenError, acceptor::Table};
@@ -48,6 +50,8 @@ pub(crate) struct State {
     flushed: Vec<Waker>,
     /// The number of carriers may have changed.
     recount: bool,
+    /// Since when the link has no carrier; `None` while it has, and before the first.
+    alone: Option<Instant>,
 }
 
 /// Who waits on a stream.
@@ -110,6 +114,7 @@ impl Shared {
                 timed: false,
                 flushed: Vec::new(),
                 recount: false,
+                alone: None,
             }),
             carriers: watch::Sender::new(0),
             draining: watch::Sender::new(false),
@@ -136,7 +141,9 @@ impl Shared {
             if std::mem::take(&mut state.recount) {
                 // Under the lock, so that no older count overtakes a newer one.
                 let up = state.link.live_carriers();
-                self.carriers.send_if_modified(|carriers| std::mem::replace(carriers, up) != up);
+                if self.carriers.send_if_modified(|carriers| std::mem::replace(carriers, up) != up) {
+                    state.alone = (up == 0).then(now);
+                }
             }
             result
         };
@@ -207,6 +214,20 @@ impl Shared {
                 (None, _) => OpenError::Reset(ResetCode::Internal),
             }),
         })
+    }
+
+    /// Since when the link, which is not closed, has had no carrier.
+    pub(crate) fn alone(&self) -> Option<Instant> {
+        self.look(|state| state.alone.filter(|_| state.link.close_reason().is_none()))
+    }
+
+    /// Closes the link unless it has got a carrier meanwhile.
+    pub(crate) fn close_alone(&self, text: &str) {
+        self.act(|state| {
+            if state.alone.is_some() {
+                state.link.close(GoodbyeCode::Closed, text);
+            }
+        });
     }
 
     /// A carrier's stream has ended or failed.

@@ -8,8 +8,8 @@ use std::{io, time::Duration};
 use bytes::{Bytes, BytesMut};
 use common::*;
 use kubetether_link::{
-    Acceptor, AttachError, Attached, CarrierRead, CarrierWrite, CloseReason, GoodbyeCode, IoRead, IoWrite,
-    Link, LinkConfig, Role,
+    Acceptor, AttachError, Attached, CarrierId, CarrierRead, CarrierWrite, CloseReason, GoodbyeCode, IoRead,
+    IoWrite, Link, LinkConfig, Role,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,6 +102,44 @@ async fn links_are_bounded() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A carrier that needs no system, so that the clock may be simulated.
+async fn attach_in_memory(
+    link: &Link,
+    acceptor: &Acceptor,
+) -> (Result<CarrierId, AttachError>, Result<Attached, AttachError>) {
+    let (near, far) = tokio::io::duplex(10_000);
+    let ((near_read, near_write), (far_read, far_write)) = (tokio::io::split(near), tokio::io::split(far));
+    tokio::join!(
+        link.attach(IoRead::new(near_read), IoWrite::new(near_write), soon()),
+        acceptor.carrier(IoRead::new(far_read), IoWrite::new(far_write), soon())
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_long_without_a_carrier_gives_way() {
+    let acceptor = Acceptor::new(LinkConfig::new(Role::Gateway), 2).unwrap();
+    let (gone, stays, new) = (client(), client(), client());
+    let (Ok(carrier), Ok(Attached::New(gone_agent))) = attach_in_memory(&gone, &acceptor).await else {
+        panic!()
+    };
+    let (Ok(_), Ok(Attached::New(stays_agent))) = attach_in_memory(&stays, &acceptor).await else { panic!() };
+    gone.detach(carrier);
+    let mut carriers = gone_agent.carriers();
+    must("the loss", carriers.wait_for(|up| *up == 0)).await.unwrap();
+    // It may be back in a moment.
+    let (refused, _) = attach_in_memory(&new, &acceptor).await;
+    assert!(matches!(&refused, Err(AttachError::Refused(goodbye)) if goodbye.code == GoodbyeCode::Busy));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(gone_agent.close_reason(), None);
+    let (Ok(_), Ok(Attached::New(_new_agent))) = attach_in_memory(&new, &acceptor).await else { panic!() };
+    assert!(gone_agent.close_reason().is_some());
+    assert_eq!(stays_agent.close_reason(), None);
+    assert_eq!(*acceptor.links().borrow(), 2);
+    // Nobody else gives way.
+    let (refused, _) = attach_in_memory(&client(), &acceptor).await;
+    assert!(matches!(&refused, Err(AttachError::Refused(goodbye)) if goodbye.code == GoodbyeCode::Busy));
 }
 
 #[tokio::test]
