@@ -183,7 +183,7 @@ fn bulk_both_ways_shares_the_line() {
     for (rate, delay) in [(2_000_000, 1), (2_000_000, 50), (20_000_000, 5), (200_000, 100)] {
         let mut world = World::plain(2);
         world.path.delay = Duration::from_millis(delay);
-        let mut crowd = Both::default();
+        let mut crowd = Both;
         world.pass(&mut crowd, SECOND);
         for wire in world.wires.values_mut() {
             wire.lanes.iter_mut().for_each(|lane| lane.rate = rate);
@@ -202,7 +202,6 @@ fn bulk_both_ways_shares_the_line() {
     }
 }
 
-#[derive(Default)]
 struct Both;
 
 impl Programs for Both {
