@@ -143,8 +143,11 @@ impl Decoder {
             Rest::Control(RST_STREAM) if stream() == Some(DATA) => {
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "the node reset the port-forward"))
             }
-            // Even numbers are the other side's own; odd ones would answer ours, and we ask none.
-            Rest::Control(PING) if stream().is_some_and(|id| id.is_multiple_of(2)) => {
+            // Even numbers are the other side's own; odd ones would answer ours, and we ask none. A longer one is no PING, and of
+            // the longest not all is here.
+            Rest::Control(PING)
+                if frame.len() == HEADER + 4 && stream().is_some_and(|id| id.is_multiple_of(2)) =>
+            {
                 Ok(Some(Event::Answer(frame.freeze())))
             }
             Rest::Control(GOAWAY) => Ok(Some(Event::End)),
@@ -317,6 +320,14 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         let long = data(ERRORS, 0, &[b'x'; 100_000]);
         assert_eq!(events(&long, 999).unwrap_err().to_string().len(), MOST_WORDS);
+    }
+
+    #[test]
+    fn a_ping_of_the_wrong_length_is_not_answered() {
+        for length in [0, 3, 5, 64, 65, 1000] {
+            let sent = control(PING, &vec![0; length]);
+            assert_eq!(events(&sent, 7).unwrap(), [], "{length} bytes");
+        }
     }
 
     #[test]
