@@ -35,7 +35,9 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Sends it. Retried are: 401 once, if there are new credentials; 429, which says that nothing was done;
-    /// for GET and HEAD also 503, 504 and a connection that died under the request.
+    /// for GET and HEAD also 503, 504 and a connection that died under the request. An upgrade is not sent again for
+    /// these: who dials has a pace of its own, and must know that the server wants a pause rather than take it for a dial
+    /// that hangs.
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let mut next = Some(request);
         let mut retries = 0;
@@ -45,8 +47,8 @@ impl Sender {
         loop {
             let Some(mut request) = next.take() else { return Err("a request was lost".into()) };
             next = copy(&request);
-            let safe = matches!(*request.method(), Method::GET | Method::HEAD)
-                && !request.headers().contains_key(UPGRADE);
+            let upgrade = request.headers().contains_key(UPGRADE);
+            let safe = matches!(*request.method(), Method::GET | Method::HEAD) && !upgrade;
             if let Some(header) = &credentials.header {
                 // One who calls with a header of his own means it.
                 request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| header.clone());
@@ -82,7 +84,7 @@ impl Sender {
                 credentials = fresh;
                 continue;
             }
-            match pause(&response, safe, retries, &mut backoff) {
+            match pause(&response, safe, retries, &mut backoff).filter(|_| !upgrade) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return passed_on(response).await,
             }

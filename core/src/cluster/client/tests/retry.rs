@@ -51,6 +51,25 @@ async fn a_long_pause_is_the_callers_to_decide() {
     assert_eq!(server.seen().len(), 1);
 }
 
+/// Else the keeper of carriers takes the pause for a dial that hangs, and dials beside it.
+#[tokio::test]
+async fn an_upgrade_that_is_refused_is_the_callers_to_repeat() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    let answers: [Headers; 2] = [&[("retry-after", "1")], &[]];
+    for (before, headers) in answers.into_iter().enumerate() {
+        server.script([Answer::Status(429, headers)]);
+        let request = Request::get("/api/v1/namespaces/shop/pods/agent/portforward?ports=7")
+            .header("upgrade", "websocket")
+            .header("connection", "upgrade")
+            .body(Vec::new())
+            .unwrap();
+        let Err(error) = loaded.client.connect(request).await.map(|_| ()) else { panic!("upgraded") };
+        assert!(matches!(&error, kube::Error::Api(_) | kube::Error::UpgradeConnection(_)), "{error:?}");
+        assert_eq!(server.seen().len(), before + 1, "{headers:?}");
+    }
+}
+
 type Headers = &'static [(&'static str, &'static str)];
 
 /// Of requests and of upgrades alike, as seconds or as a date, by a server or a proxy that does not speak Kubernetes.
