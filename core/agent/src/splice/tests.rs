@@ -129,7 +129,8 @@ async fn a_direction_with_much_leaves_the_other_its_turn() {
     let (mut there, mut back) = (0, 0);
     {
         let mut joined = std::pin::pin!(join(&one, &other, &mut there, &mut back));
-        poll_fn(|cx| Poll::Ready(assert!(joined.as_mut().poll(cx).is_pending()))).await;
+        let pending = poll_fn(|cx| Poll::Ready(joined.as_mut().poll(cx).is_pending())).await;
+        assert!(pending);
     }
     assert!(there > 0 && there <= (TURN * CHUNK) as u64, "{there} at once");
     assert_eq!(back, 1);
