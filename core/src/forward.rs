@@ -274,7 +274,8 @@ impl Route {
     async fn connection(self: Arc<Self>, socket: TcpStream, counted: Counted) {
         let through = async {
             let mut early = Early::default();
-            match self.dial(Some((&socket, &mut early)), Deadline::after(GATEWAY)).await {
+            // Boxed: a connection waits for most of its life, and need not hold what opened it.
+            match Box::pin(self.dial(Some((&socket, &mut early)), Deadline::after(GATEWAY))).await {
                 Ok(stream) => {
                     let _ = socket.set_nodelay(true);
                     let (early, tally) = (early.len() as u64, counted.tally());
