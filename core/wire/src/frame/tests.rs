@@ -1,4 +1,5 @@
 use super::*;
+use crate::ProtocolError;
 
 fn samples() -> Vec<Frame> {
     vec![
