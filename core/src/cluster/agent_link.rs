@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
 use kubetether_link::{
     AttachError, CarrierId, CarrierRead, CarrierWrite, GoodbyeCode, Link, LinkConfig, Role,
 };
@@ -180,7 +181,12 @@ impl Way {
             let (cluster, pod) = (cluster.clone(), pod.name.clone());
             let (link, keeper) = (to.clone(), told.clone());
             Box::pin(async move {
-                let (read, write) = transport::dial(&cluster, &pod, CONTROL_PORT, deadline).await?;
+                let (read, write) = match transport::dial(&cluster, &pod, CONTROL_PORT, deadline).await {
+                    Err(error) if error.code() == ErrorCode::NoSuchTarget => {
+                        return Err(not_found(&cluster, &pod, error, deadline).await);
+                    }
+                    opened => opened?,
+                };
                 attach(&pod, &link, keeper, read, write, deadline).await
             })
         };
@@ -190,6 +196,20 @@ impl Way {
     /// Dials one carrier and says hello. Cancel-safe.
     fn dial(&self, deadline: Deadline) -> BoxFuture<'static, Result<Dialled>> {
         (self.dial)(deadline)
+    }
+}
+
+/// What it means that nobody found the pod. A kubelet that has just started answers so for pods that run on its node, and its
+/// answer is passed on as it is: only the API server knows whether the pod is gone.
+async fn not_found(cluster: &Cluster, pod: &str, error: Error, deadline: Deadline) -> Error {
+    let Err(refused) = cluster.get::<Pod>(pod, deadline).await else {
+        let text = format!("the node of pods/{pod} does not know it at the moment: {error}");
+        return Error::new(ErrorCode::AgentUnreachable, text).on(format!("pods/{pod}")).because(error);
+    };
+    match refused.code() {
+        // Who may not look takes the node's word.
+        ErrorCode::NoSuchTarget | ErrorCode::Forbidden => error,
+        _ => refused,
     }
 }
 
