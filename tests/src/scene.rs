@@ -189,6 +189,7 @@ impl<'a> Scene<'a> {
     pub async fn finish(self) {
         let (out, into) = tokio::join!(self.out.finish(), self.into.finish());
         println!("out:  {out}\ninto: {into}");
-        self.session.close(CLOSE).await.good();
+        // Controllers of a cluster whose API server was away take a while to come back and delete.
+        self.session.close(CLOSE * 4).await.good();
     }
 }
