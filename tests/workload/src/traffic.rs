@@ -212,4 +212,24 @@ mod tests {
             );
         }
     }
+
+    /// Reader and writer of a connection share it, and the kernel tells only one of them.
+    #[test]
+    fn a_talker_that_is_reset_says_so() {
+        const TALKERS: usize = 200;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let accept = |_| listener.accept().unwrap().0;
+            for stream in (0..TALKERS).map(accept).collect::<Vec<_>>() {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        // They begin one by one, while others are reset.
+        let line = format!("traffic {address} --deadline-ms 20000 --talkers {TALKERS} --every-ms 1");
+        let shared = begin(&Args::parse(line.split(' ').map(str::to_owned)).unwrap()).unwrap();
+        let text = until(&shared, "state over");
+        server.join().unwrap();
+        assert_eq!(text.matches(": reset").count(), TALKERS, "{text}");
+    }
 }

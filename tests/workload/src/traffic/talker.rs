@@ -2,8 +2,8 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,20 +23,32 @@ pub(super) fn run(shared: &Arc<Shared>, number: u32, every: Duration, of: u32) -
     stream.set_write_timeout(Some(shared.deadline)).map_err(&fault)?;
     let writing = stream.try_clone().map_err(&fault)?;
     let (send, receive) = mpsc::sync_channel(PIPELINED);
+    let (end, wrote) = mpsc::sync_channel(1);
     let first = Instant::now() + every * number;
-    let wrote = Arc::new(std::sync::Mutex::new(Ok(())));
     let writer = {
-        let (shared, wrote) = (Arc::clone(shared), Arc::clone(&wrote));
-        move || {
-            let result = ask(&shared, &writing, number, first, every * of, &send);
-            *wrote.lock().unwrap_or_else(PoisonError::into_inner) = result;
-        }
+        let shared = Arc::clone(shared);
+        // Nobody waits for it once the reader has failed for a reason of its own.
+        move || drop(end.try_send(ask(&shared, &writing, number, first, every * of, send)))
     };
     crate::spawn(writer).map_err(&fault)?;
-    read(shared, stream, number, &receive).map_err(|why| Fault::new(&what, why))?;
-    // The reader's end is the writer's: it has dropped its side of the channel.
-    let wrote = std::mem::replace(&mut *wrote.lock().unwrap_or_else(PoisonError::into_inner), Ok(()));
-    wrote.map_err(|error| Fault::of(format_args!("{what}, writing"))(error))
+    let read = read(shared, stream, number, receive);
+    // The kernel tells a reset once, to the thread that asks first; the other sees an end.
+    if matches!(read, Ok(()) | Err(Why::Closed(_)))
+        && let Ok(Err(error)) = wrote.recv_timeout(shared.deadline)
+    {
+        return Err(Fault::of(format_args!("{what}, writing"))(error));
+    }
+    read.map_err(|why| match why {
+        Why::Closed(place) => Fault::new(&what, format_args!("{place}: closed")),
+        Why::Other(why) => Fault::new(&what, why),
+    })
+}
+
+/// Why the answers ended too early.
+enum Why {
+    /// By an end, at this request.
+    Closed(String),
+    Other(String),
 }
 
 fn ask(
@@ -45,7 +57,7 @@ fn ask(
     number: u32,
     first: Instant,
     every: Duration,
-    sent: &SyncSender<Instant>,
+    sent: SyncSender<Instant>,
 ) -> std::io::Result<()> {
     let mut next = first;
     for count in 0_u64.. {
@@ -67,19 +79,20 @@ fn ask(
 }
 
 /// Reads answers to all that was asked, in order, and then the end.
-fn read(shared: &Shared, stream: TcpStream, number: u32, sent: &Receiver<Instant>) -> Result<(), String> {
+fn read(shared: &Shared, stream: TcpStream, number: u32, sent: Receiver<Instant>) -> Result<(), Why> {
     let mut stream = BufReader::new(stream);
     let word = |error: std::io::Error| crate::fault::word(&error);
     for (count, asked) in sent.iter().enumerate() {
         let place = format!("request {count}");
-        let head = http::read_head(&mut stream).map_err(|error| format!("{place}: {}", word(error)))?;
-        let head = head.ok_or_else(|| format!("{place}: closed"))?;
+        let head =
+            http::read_head(&mut stream).map_err(|error| Why::Other(format!("{place}: {}", word(error))))?;
+        let head = head.ok_or_else(|| Why::Closed(place.clone()))?;
         let mut body = String::new();
         let mut reader = (&mut stream).take(head.length);
-        reader.read_to_string(&mut body).map_err(|error| format!("{place}: {}", word(error)))?;
+        reader.read_to_string(&mut body).map_err(|error| Why::Other(format!("{place}: {}", word(error))))?;
         let path = format!("path=/ask/{number}/{count}");
         if !body.split_whitespace().any(|word| word == path) {
-            return Err(format!("{place}: answered by {body:?}"));
+            return Err(Why::Other(format!("{place}: answered by {body:?}")));
         }
         shared.report.answered(asked);
         if count == 0 {
@@ -88,7 +101,7 @@ fn read(shared: &Shared, stream: TcpStream, number: u32, sent: &Receiver<Instant
     }
     match stream.read(&mut [0]) {
         Ok(0) => Ok(()),
-        Ok(_) => Err("bytes that nobody asked for".to_owned()),
-        Err(error) => Err(format!("its end: {}", word(error))),
+        Ok(_) => Err(Why::Other("bytes that nobody asked for".to_owned())),
+        Err(error) => Err(Why::Other(format!("its end: {}", word(error)))),
     }
 }
