@@ -260,14 +260,18 @@ impl Link {
 
     /// Whether bytes wait to be sent, of all or only of those who go first.
     fn data_waits(&self, who: Who) -> bool {
-        let may = self.may_send();
-        let new = match who {
-            _ if may == 0 => false,
-            Who::Bulk if may <= self.reserve => false,
-            _ if may <= self.reserve => self.turns.wait(Who::Calls),
-            Who::All | Who::Small | Who::Calls | Who::Bulk => self.turns.wait(who),
-        };
+        let new = self.allowed(who).is_some_and(|allowed| self.turns.wait(allowed));
         new || who != Who::Small && !self.resend.is_empty()
+    }
+
+    /// Who of these may send new bytes: calls alone where no more than what is kept for them is left.
+    fn allowed(&self, who: Who) -> Option<Who> {
+        let left = self.may_send();
+        match who {
+            Who::All | Who::Small | Who::Calls | Who::Bulk if left > self.reserve => Some(who),
+            Who::All | Who::Small | Who::Calls if left > 0 => Some(Who::Calls),
+            Who::All | Who::Small | Who::Calls | Who::Bulk => None,
+        }
     }
 
     fn take_resend(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
@@ -287,17 +291,11 @@ impl Link {
     }
 
     fn take_new(&mut self, room: usize, who: Who) -> Option<(StreamId, u64, Bytes)> {
+        let who = self.allowed(who)?;
         let left = self.may_send();
         let for_all = left.saturating_sub(self.reserve);
-        if left == 0 {
-            return None;
-        }
         loop {
-            let id = match who {
-                Who::Bulk if for_all == 0 => return None,
-                _ if for_all == 0 => self.turns.next(Who::Calls)?,
-                Who::All | Who::Small | Who::Calls | Who::Bulk => self.turns.next(who)?,
-            };
+            let id = self.turns.next(who)?;
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };

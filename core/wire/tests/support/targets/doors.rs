@@ -171,19 +171,21 @@ pub(super) fn wait(link: &mut Link, now: &mut Instant, end: Instant) {
 
 /// Takes all there is to send, as honest frames.
 pub(super) fn drain(link: &mut Link, now: Instant) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    for id in 1..=4 {
-        let mut reader = FrameReader::default();
-        for turn in 0.. {
-            let mut out = BytesMut::new();
-            if !link.poll_transmit(id, now, &mut out, 16 << 10) {
-                break;
-            }
-            assert!(turn < 2000, "it never stops to send");
-            reader.push(out.freeze());
-            while let Some(frame) = reader.next_frame().expect("what it says can be read") {
-                frames.push(frame);
-            }
+    (1..=4).flat_map(|id| drain_carrier(link, id, now)).collect()
+}
+
+/// Takes all there is to send on one carrier.
+pub(super) fn drain_carrier(link: &mut Link, id: u32, now: Instant) -> Vec<Frame> {
+    let (mut reader, mut frames) = (FrameReader::default(), Vec::new());
+    for turn in 0.. {
+        let mut out = BytesMut::new();
+        if !link.poll_transmit(id, now, &mut out, 16 << 10) {
+            break;
+        }
+        assert!(turn < 2000, "it never stops to send");
+        reader.push(out.freeze());
+        while let Some(frame) = reader.next_frame().expect("what it says can be read") {
+            frames.push(frame);
         }
     }
     frames
