@@ -26,6 +26,9 @@ pub enum AttachError {
     /// What came is not our protocol.
     #[error("the peer does not speak this protocol")]
     Protocol(#[source] ProtocolError),
+    /// Whoever answered cannot prove that it is the agent that the link was made with; the link lives on.
+    #[error("whoever answered cannot prove that it is the agent that holds the link")]
+    Unproven,
     /// There are as many carriers as there may be.
     #[error("the link has as many carriers as it may have")]
     TooMany,

@@ -307,6 +307,7 @@ impl State {
                 self.end_slot(id, || match end {
                     CarrierEnd::Refused(goodbye) => AttachError::Refused(goodbye),
                     CarrierEnd::Protocol(error) => AttachError::Protocol(error),
+                    CarrierEnd::Unproven => AttachError::Unproven,
                     CarrierEnd::Silent | CarrierEnd::Replaced | CarrierEnd::Abandoned => AttachError::Ended,
                 });
                 self.recount = true;

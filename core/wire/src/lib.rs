@@ -20,7 +20,7 @@
 //!
 //! | kind | name | body | kept until acknowledged |
 //! |---|---|---|---|
-//! | `01` | HELLO | magic, fields: versions, role, incarnation, link, secret, carrier, credits … ([`Hello`]) | |
+//! | `01` | HELLO | magic, fields: versions, role, incarnation, link, secret or proof, carrier, credits … ([`Hello`]) | |
 //! | `02` | PING | token | |
 //! | `03` | PONG | token | |
 //! | `04` | GOODBYE | code ([`GoodbyeCode`]), text | |
@@ -40,9 +40,14 @@
 //!   until the agent's HELLO came. The agent answers HELLO or GOODBYE. The version spoken is the smaller of the two newest.
 //!   Magic and the two fields of versions stay as they are in every version: also a HELLO that cannot be read otherwise is
 //!   answered with the reason. What a HELLO says about credit for each stream holds as the link's first one says it.
-//!   The first carrier makes the link; the others join it by its id and prove themselves by its secret. A client that comes
-//!   back tells the incarnation it spoke with: an agent that is another one, or has given the link up, says so, and all
-//!   streams are reset.
+//!   The first carrier makes the link; the others join it by its id. A client that comes back tells the incarnation it spoke
+//!   with: an agent that is another one, or has given the link up, says so, and all streams are reset.
+//! - **Proof.** A client says the link's secret until an agent has answered. From then on, if that one announced
+//!   [`CAPABILITY_PROOF`], it says a [`Proof`] instead, and takes a carrier only if the agent's HELLO there has one as well: so
+//!   whoever has taken the agent's place neither learns the secret nor gets a byte of a stream. A proof is HMAC-SHA-256, with
+//!   the secret as key, over `kubetether client` or `kubetether agent ` (17 bytes), link, carrier (32 bits, big endian), the
+//!   client's incarnation and the agent's. Numbers of carriers are used once, so it is of use once. Carriers themselves have
+//!   to keep and protect what goes over them (TLS and the API server's rights do).
 //! - **Streams.** Numbers are even from the client and odd from the agent, and are used once. Data may follow OPEN at once. Each
 //!   direction ends with exactly one FIN or RESET, which tell how many bytes there were; a RESET is answered by one, unless
 //!   that direction has ended before. A REFUSE stands for RESET of a direction without bytes. So both ends come to the same
@@ -79,6 +84,7 @@ mod frame;
 mod hello;
 mod link;
 mod open;
+mod secret;
 mod tlv;
 mod varint;
 
@@ -88,9 +94,10 @@ pub use code::{CallCode, GoodbyeCode, RefusalCode, ResetCode, Role};
 pub use config::LinkConfig;
 pub use error::{DecodeError, Goodbye, ProtocolError};
 pub use frame::{Frame, FrameReader, MAX_DATA, MAX_DATAGRAM};
-pub use hello::{CAPABILITY_DATAGRAMS, Hello, Secret, VERSION_MAX, VERSION_MIN};
+pub use hello::{CAPABILITY_DATAGRAMS, CAPABILITY_PROOF, Hello, VERSION_MAX, VERSION_MIN};
 pub use link::{
     CarrierEnd, CarrierId, CloseReason, Event, Link, OpenFailure, PeerInfo, Read, Stats, StreamError,
     StreamId,
 };
 pub use open::{MAX_HOST, Open, Refusal};
+pub use secret::{Proof, Secret};

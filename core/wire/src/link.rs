@@ -30,6 +30,7 @@ use bytes::Bytes;
 
 use self::{
     carrier::{Carrier, Retained},
+    carriers::Numbers,
     credit::LinkReceive,
     pace::Shortest,
     ranges::Ranges,
@@ -42,10 +43,11 @@ pub use self::{
     ops::{OpenFailure, Read, StreamError},
 };
 use crate::{
-    Goodbye, Hello, LinkConfig, Refusal, Secret,
+    CAPABILITY_PROOF, Goodbye, Hello, LinkConfig, Refusal, Secret,
     budget::Account,
     code::{GoodbyeCode, Role},
     hello,
+    secret::{Meeting, Proof, Prover},
 };
 
 /// The number of a stream in its link: even ones are opened by the client, odd ones by the agent.
@@ -78,6 +80,8 @@ pub struct Link {
 
     carriers: BTreeMap<CarrierId, Carrier>,
     next_carrier: CarrierId,
+    /// Of an agent: which the client has used.
+    used: Numbers,
     /// When the link is given up for want of carriers.
     grace_at: Option<Instant>,
     /// It slept through that, and was given some more.
@@ -148,6 +152,7 @@ struct Resend {
 #[derive(Debug)]
 struct Peer {
     info: PeerInfo,
+    capabilities: u64,
     stream_credit: u64,
     max_streams: u32,
 }
@@ -181,12 +186,12 @@ impl Link {
                 format!("a {} cannot attach to an agent", hello.role),
             ));
         }
-        let Some(secret) = hello.secret else {
-            return Err(Goodbye::new(GoodbyeCode::Secret, "the hello has no secret"));
-        };
         if let Some(expected) = hello.resuming {
             return Err(unknown_link(expected == incarnation));
         }
+        let Some(secret) = hello.secret else {
+            return Err(Goodbye::new(GoodbyeCode::Secret, "the hello has no secret"));
+        };
         Ok(Self::new(config, Side::Agent, hello.link, secret, incarnation))
     }
 
@@ -206,6 +211,7 @@ impl Link {
             peer_draining: false,
             carriers: BTreeMap::new(),
             next_carrier: 1,
+            used: Numbers::default(),
             grace_at: None,
             grace_excused: false,
             shortest: Shortest::default(),
@@ -322,16 +328,18 @@ impl Link {
     /// Our hello for one carrier.
     fn hello(&self, carrier: CarrierId) -> Hello {
         let client = self.side == Side::Client;
+        let proof = self.own_proof(carrier);
         Hello {
             version_min: hello::VERSION_MIN,
             version_max: hello::VERSION_MAX,
             role: self.config.role,
             incarnation: self.incarnation,
             link: self.id,
-            secret: client.then_some(self.secret),
+            secret: (client && proof.is_none()).then_some(self.secret),
+            proof,
             carrier,
             resuming: self.peer.as_ref().filter(|_| client).map(|peer| peer.info.incarnation),
-            capabilities: 0,
+            capabilities: if client { 0 } else { CAPABILITY_PROOF },
             stream_credit: self.config.initial_window,
             link_credit: self.receive.limit(),
             max_streams: self.config.max_streams,
@@ -339,6 +347,29 @@ impl Link {
             software: self.config.software.clone(),
             who: self.config.who.clone(),
         }
+    }
+
+    /// What this end proves itself with on a carrier: a client to an agent that can answer it, an agent to a client that did.
+    fn own_proof(&self, carrier: CarrierId) -> Option<Proof> {
+        let peer = self.peer.as_ref()?;
+        match self.side {
+            Side::Client => (peer.capabilities & CAPABILITY_PROOF != 0)
+                .then(|| self.proof(Prover::Client, carrier, &peer.info.incarnation)),
+            Side::Agent => self
+                .carriers
+                .get(&carrier)
+                .filter(|carrier| carrier.proven)
+                .map(|_| self.proof(Prover::Agent, carrier, &peer.info.incarnation)),
+        }
+    }
+
+    /// What proves an end on a carrier between this process and the peer's.
+    fn proof(&self, prover: Prover, carrier: CarrierId, peer: &[u8; 16]) -> Proof {
+        let (client, agent) = match self.side {
+            Side::Client => (self.incarnation, *peer),
+            Side::Agent => (*peer, self.incarnation),
+        };
+        self.secret.prove(prover, &Meeting { link: self.id, carrier, client, agent })
     }
 
     fn close_with(&mut self, reason: CloseReason, goodbye: Option<&Goodbye>) {

@@ -7,8 +7,8 @@ use std::{fmt::Write, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use kubetether_wire::{
-    Answer, CallCode, Frame, FrameReader, Goodbye, GoodbyeCode, Hello, Open, Refusal, RefusalCode, Request,
-    ResetCode, Role, Status,
+    Answer, CAPABILITY_PROOF, CallCode, Frame, FrameReader, Goodbye, GoodbyeCode, Hello, Open, Refusal,
+    RefusalCode, Request, ResetCode, Role, Status,
 };
 
 fn client_hello() -> Hello {
@@ -19,6 +19,7 @@ fn client_hello() -> Hello {
         incarnation: [0x11; 16],
         link: [0x22; 16],
         secret: Some([0x33; 32].into()),
+        proof: None,
         carrier: 2,
         resuming: Some([0x44; 16]),
         capabilities: 0,
@@ -56,6 +57,23 @@ fn frames() -> Vec<(Frame, &'static str)> {
             Frame::Hello(Box::new(agent_hello())),
             "0100005a6b75626574657468657201010102010103010304101111111111111111111111111111111105102222222222\
          22222222222222222222220701010901000a04800200000b04810000000c04800040000d0247d00e05302e312e30",
+        ),
+        (
+            Frame::Hello(Box::new(Hello { secret: None, proof: Some([0x55; 32].into()), ..client_hello() })),
+            "010000976b75626574657468657201010102010103010104101111111111111111111111111111111105102222222222\
+             22222222222222222222220701020810444444444444444444444444444444440901000a04800200000b04810000000c\
+             04800040000d0247d00e05302e312e300f07616e6e40626f781020555555555555555555555555555555555555555555\
+             5555555555555555555555",
+        ),
+        (
+            Frame::Hello(Box::new(Hello {
+                proof: Some([0x66; 32].into()),
+                capabilities: CAPABILITY_PROOF,
+                ..agent_hello()
+            })),
+            "0100007c6b75626574657468657201010102010103010304101111111111111111111111111111111105102222222222\
+             22222222222222222222220701010901020a04800200000b04810000000c04800040000d0247d00e05302e312e301020\
+             6666666666666666666666666666666666666666666666666666666666666666",
         ),
         (Frame::Ping(7), "0200000107"),
         (Frame::Pong(70_000), "0300000480011170"),

@@ -56,6 +56,8 @@ pub(super) struct Carrier {
     pub(super) up: bool,
     /// Our hello is out.
     pub(super) greeted: bool,
+    /// The client's hello has a proof in place of the secret, and so must the agent's have.
+    pub(super) proven: bool,
     /// The last frame to send here.
     pub(super) farewell: Option<Goodbye>,
     /// The farewell is out: the carrier is to be closed.
@@ -114,6 +116,7 @@ impl Carrier {
             reader,
             up: false,
             greeted: false,
+            proven: false,
             farewell: None,
             finished: false,
             notice: false,

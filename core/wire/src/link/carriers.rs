@@ -7,7 +7,7 @@ use super::{
     carrier::{Carrier, Retained},
     unknown_link,
 };
-use crate::{FrameReader, Goodbye, Hello, code::GoodbyeCode};
+use crate::{FrameReader, Goodbye, Hello, code::GoodbyeCode, secret::Prover};
 
 /// Lost carriers of which is remembered what came, and whether the peer may say so.
 const LOST_MOST: usize = 64;
@@ -41,20 +41,25 @@ impl Link {
         // Before the HELLO nothing is counted.
         reader.take_skipped();
         let version = hello.common_version()?;
-        if hello.secret != Some(self.secret) {
+        let proven = match &hello.proof {
+            Some(proof) => *proof == self.proof(Prover::Client, hello.carrier, &hello.incarnation),
+            None => hello.secret == Some(self.secret),
+        };
+        if !proven {
             return Err(Goodbye::new(GoodbyeCode::Secret, "the secret is not that of the link"));
         }
         if hello.resuming.is_some_and(|expected| expected != self.incarnation) || self.closed.is_some() {
             return Err(unknown_link(self.closed.is_some()));
         }
-        if self.carriers.contains_key(&hello.carrier) || hello.carrier == 0 {
-            return Err(Goodbye::new(GoodbyeCode::Protocol, "the carrier's number is taken"));
+        if self.carriers.contains_key(&hello.carrier) || !self.used.take(hello.carrier) {
+            return Err(Goodbye::new(GoodbyeCode::Protocol, "the carrier's number was used before"));
         }
         if self.carriers.len() >= self.config.max_carriers as usize {
             self.replace_carrier(now)?;
         }
         let mut carrier = Carrier::new(&self.config, reader, self.carriers.len() + 1, now);
         carrier.notice = self.notice.is_some();
+        carrier.proven = hello.proof.is_some();
         carrier.greet(&self.config, hello.heartbeat, now);
         self.carriers.insert(hello.carrier, carrier);
         self.meet(hello, version);
@@ -122,6 +127,7 @@ impl Link {
                 incarnation: hello.incarnation,
                 version,
             },
+            capabilities: hello.capabilities,
             // A stream may be opened before or behind a later hello: both ends must mean the same.
             stream_credit: self.peer.as_ref().map_or(hello.stream_credit, |peer| peer.stream_credit),
             max_streams: hello.max_streams,
@@ -159,10 +165,58 @@ impl Link {
     }
 }
 
+/// Which numbers of carriers were used: the newest, and which of the 64 before it. Older ones are taken for used.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    newest: CarrierId,
+    before: u64,
+}
+
+impl Numbers {
+    /// Uses a number; `false` when it was used, or is none.
+    fn take(&mut self, number: CarrierId) -> bool {
+        if number > self.newest {
+            // What was the newest is one of those before it now.
+            let ahead = number - self.newest;
+            let moved = self.before.checked_shl(ahead).unwrap_or(0);
+            self.before = moved | 1_u64.checked_shl(ahead - 1).unwrap_or(0);
+            self.newest = number;
+            return true;
+        }
+        let behind = self.newest - number;
+        if number == 0 || !(1..=64).contains(&behind) {
+            return false;
+        }
+        let bit = 1 << (behind - 1);
+        let unused = self.before & bit == 0;
+        self.before |= bit;
+        unused
+    }
+}
+
 /// Appends, and forgets the oldest where there are too many.
 fn remember<T>(queue: &mut VecDeque<T>, new: T) {
     if queue.len() >= LOST_MOST {
         queue.pop_front();
     }
     queue.push_back(new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_used_once() {
+        let mut numbers = Numbers::default();
+        assert!(!numbers.take(0));
+        for number in [1, 3, 2, 70, 6, 71, 200] {
+            assert!(numbers.take(number), "{number}");
+            assert!(!numbers.take(number), "{number}");
+        }
+        // 70 and 71 are too long ago; who comes so late was not waited for.
+        assert!([1, 2, 3, 5, 6, 70, 71, 135].into_iter().all(|number| !numbers.take(number)));
+        assert!(numbers.take(136) && numbers.take(199) && !numbers.take(136) && !numbers.take(0));
+        assert!(numbers.take(u32::MAX) && !numbers.take(199) && numbers.take(u32::MAX - 64));
+    }
 }

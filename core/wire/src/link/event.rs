@@ -36,6 +36,8 @@ pub enum CarrierEnd {
     Refused(Goodbye),
     /// What came on it before the hello is not our protocol.
     Protocol(ProtocolError),
+    /// Whoever answered cannot prove that it is the agent that the link was made with.
+    Unproven,
     /// Another one took its place.
     Replaced,
     /// The peer has lost it or given it up.

@@ -8,6 +8,7 @@ use super::{CarrierEnd, CarrierId, CloseReason, Event, Link};
 use crate::{
     Frame, Goodbye, Hello, ProtocolError,
     code::{GoodbyeCode, Role},
+    secret::Prover,
 };
 
 impl Link {
@@ -139,6 +140,12 @@ impl Link {
             self.close_with(CloseReason::AgentRestarted(goodbye.clone()), Some(&goodbye));
             return Ok(());
         }
+        let expected = self.proof(Prover::Agent, id, &hello.incarnation);
+        if self.carriers.get(&id).is_some_and(|carrier| carrier.proven) && hello.proof != Some(expected) {
+            // Whoever it is: the agent that holds the link may still be found.
+            self.end_carrier(id, CarrierEnd::Unproven, now);
+            return Ok(());
+        }
         if let Some(carrier) = self.carriers.get_mut(&id) {
             carrier.notice = self.notice.is_some();
             carrier.greet(&self.config, hello.heartbeat, now);
@@ -152,11 +159,16 @@ impl Link {
 
     /// The peer does not take the carrier. When it no longer knows the link, all is over.
     fn turned_away(&mut self, id: CarrierId, goodbye: Goodbye, now: Instant) {
+        let proven = self.carriers.get(&id).is_some_and(|carrier| carrier.proven);
         self.end_carrier(id, CarrierEnd::Refused(goodbye.clone()), now);
-        if self.peer.is_some()
-            && let Some(reason) = forgotten(&goodbye)
-        {
+        if self.peer.is_none() {
+            return;
+        }
+        if let Some(reason) = forgotten(&goodbye) {
             self.close_with(reason, None);
+        } else if proven && goodbye.code == GoodbyeCode::Secret {
+            // Who holds the link knows what is proven: it is another agent, and so old that it asks for the secret.
+            self.close_with(CloseReason::AgentRestarted(goodbye), None);
         }
     }
 

@@ -39,7 +39,7 @@ impl Link {
             return false;
         };
         if let Some(hello) = hello {
-            carrier.greeted = true;
+            (carrier.greeted, carrier.proven) = (true, hello.proof.is_some());
             Frame::Hello(Box::new(hello)).encode(out);
             // So that the peer knows before it sends anything again.
             for (carrier, frames) in &self.late_acks {

@@ -40,6 +40,7 @@ impl Victim {
             incarnation: [3; 16],
             link: [1; 16],
             secret: Some([2; 32].into()),
+            proof: None,
             carrier: 1,
             resuming: None,
             capabilities: u64::MAX >> 2,

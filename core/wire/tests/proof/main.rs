@@ -11,6 +11,7 @@ mod corpus;
 mod cuts;
 mod ends;
 mod fair;
+mod meetings;
 mod random;
 mod skew;
 mod transcripts;

@@ -18,8 +18,8 @@ use crate::support::{
 };
 
 /// The sessions: how many bytes streams have, and whether carriers are lost under way. Both are as they were recorded.
-const SESSIONS: [(&str, usize, bool); 3] =
-    [("short", 120, false), ("long", 9000, false), ("resumed", 500, true)];
+const SESSIONS: [(&str, usize, bool); 4] =
+    [("short", 120, false), ("long", 9000, false), ("resumed", 500, true), ("proven", 500, true)];
 
 fn file(version: u16, name: &str) -> PathBuf {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts");

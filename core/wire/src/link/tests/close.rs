@@ -115,10 +115,13 @@ fn a_stranger_cannot_join() {
     let mut pair = Pair::connected(1);
     let now = pair.now;
     for (hello, code) in [
-        (Hello { secret: Some([8; 32].into()), ..pair.client.hello(7) }, GoodbyeCode::Secret),
-        (Hello { secret: None, ..pair.client.hello(7) }, GoodbyeCode::Secret),
-        (Hello { carrier: 1, ..pair.client.hello(7) }, GoodbyeCode::Protocol),
-        (Hello { carrier: 0, ..pair.client.hello(7) }, GoodbyeCode::Protocol),
+        (Hello { secret: Some([8; 32].into()), proof: None, ..pair.client.hello(7) }, GoodbyeCode::Secret),
+        (Hello { proof: Some([8; 32].into()), ..pair.client.hello(7) }, GoodbyeCode::Secret),
+        (Hello { secret: None, proof: None, ..pair.client.hello(7) }, GoodbyeCode::Secret),
+        // One that was said on another carrier.
+        (Hello { carrier: 8, ..pair.client.hello(7) }, GoodbyeCode::Secret),
+        (pair.client.hello(1), GoodbyeCode::Protocol),
+        (pair.client.hello(0), GoodbyeCode::Protocol),
         (Hello { resuming: Some([8; 16]), ..pair.client.hello(7) }, GoodbyeCode::AgentRestarted),
         (
             Hello { version_min: VERSION_MAX + 1, version_max: VERSION_MAX + 1, ..pair.client.hello(7) },

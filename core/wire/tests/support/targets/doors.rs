@@ -28,6 +28,7 @@ pub(super) fn hello(role: Role, carrier: u32) -> Hello {
         incarnation: [if role == Role::Client { 3 } else { 9 }; 16],
         link: [1; 16],
         secret: (role == Role::Client).then(|| [2; 32].into()),
+        proof: None,
         carrier,
         resuming: None,
         capabilities: 0,
