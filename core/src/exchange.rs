@@ -4,7 +4,7 @@ mod changes;
 mod guard;
 mod inbound;
 mod interceptor;
-mod note;
+pub(crate) mod note;
 mod patience;
 mod plan;
 mod prove;

@@ -4,6 +4,7 @@ mod keeper;
 mod parts;
 mod pulse;
 mod shared;
+mod tenure;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,10 @@ impl Session {
     /// [`exchange`](Self::exchange) with settings. Cancel-safe: a cancelled start is undone in the
     /// background.
     ///
+    /// A Service that a dead session holds is taken over. Whether a holder is dead has to be watched, for half a minute;
+    /// that does not count against the [`start_deadline`](crate::Config::start_deadline), but it does against a deadline
+    /// of the exchange's own. One who lives is named by the error [`Held`](crate::ErrorCode::Held).
+    ///
     /// # Errors
     /// [`NoSuchTarget`](crate::ErrorCode::NoSuchTarget), [`NoSuchPort`](crate::ErrorCode::NoSuchPort),
     /// [`Unsupported`](crate::ErrorCode::Unsupported), [`Held`](crate::ErrorCode::Held),
@@ -95,9 +100,10 @@ impl Session {
     {
         let target: Target = target.try_into()?;
         let deadline = self.start_deadline(options.deadline);
+        let renewable = options.deadline.is_none().then_some(self.shared.config.start_deadline);
         let name = target.to_string();
         let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
-            exchange::start(&shared, &life, &target, &to, deadline).await
+            exchange::start(&shared, &life, &target, &to, deadline, renewable).await
         };
         self.shared.begin("exchange", name, work).await
     }

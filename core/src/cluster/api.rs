@@ -87,6 +87,11 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Another namespace of the same cluster.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     pub(crate) async fn get<K: Object>(&self, name: &str, deadline: Deadline) -> Result<K> {
         let (api, object) = (self.api::<K>(), object::<K>(name));
         self.again(deadline, || self.request("get", &object, deadline, api.get(name))).await
@@ -101,6 +106,22 @@ impl Cluster {
     pub(crate) async fn list<K: Object>(&self, selector: &str, deadline: Deadline) -> Result<Vec<K>> {
         let params = ListParams::default().labels(selector);
         let (api, object) = (self.api::<K>(), object::<K>(""));
+        Ok(self.again(deadline, || self.request("list", &object, deadline, api.list(&params))).await?.items)
+    }
+
+    /// The same, of all namespaces where `everywhere`.
+    #[expect(dead_code, reason = "of status and clean, which follow")]
+    pub(crate) async fn list_in<K: Object>(
+        &self,
+        everywhere: bool,
+        selector: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<K>> {
+        if !everywhere {
+            return self.list(selector, deadline).await;
+        }
+        let params = ListParams::default().labels(selector);
+        let (api, object) = (Api::<K>::all(self.client.clone()), object::<K>(""));
         Ok(self.again(deadline, || self.request("list", &object, deadline, api.list(&params))).await?.items)
     }
 
@@ -336,6 +357,11 @@ fn kind(object: &str) -> &str {
 pub(crate) fn object<K: Object>(name: &str) -> String {
     let plural = K::plural(&());
     if name.is_empty() { plural.into_owned() } else { format!("{plural}/{name}") }
+}
+
+/// An annotation's place as a JSON pointer, where `/` is written `~1` (RFC 6901).
+pub(crate) fn annotation_path(key: &str) -> String {
+    format!("/metadata/annotations/{}", key.replace('/', "~1"))
 }
 
 /// A JSON patch from its literal form.

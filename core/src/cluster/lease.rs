@@ -1,15 +1,19 @@
 //! A session's Lease: tells the others who is there, and that it lives.
 
+pub(crate) mod judge;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::PropagationPolicy;
+use kube::api::{Preconditions, PropagationPolicy};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Cluster, names};
+use super::{Cluster, api, names};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// A Lease that was not renewed for this long is that of a dead session.
@@ -24,22 +28,94 @@ pub(crate) struct SessionNote {
     pub(crate) v: u32,
     /// `user@host`.
     pub(crate) who: String,
-    /// When the session began, RFC 3339, by the clock of its own machine.
+    /// When the session began, RFC 3339, by the clock of its own machine. For people only.
     pub(crate) started: String,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
 }
 
-/// Creates the Lease. It is the first object of a session, so it also finds out whether the
+/// The annotation [`names::RECOVERED`] of a Lease: what was put back by hand while the session held it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recovered {
+    /// Version of this format.
+    pub(crate) v: u32,
+    /// By the Service's uid.
+    pub(crate) services: BTreeMap<String, Recovery>,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+/// Who put a Service back by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recovery {
+    /// The Service's name.
+    pub(crate) service: String,
+    /// `user@host`.
+    pub(crate) by: String,
+    /// When, RFC 3339, by that machine's clock. For people only.
+    pub(crate) at: String,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+/// A Lease of ours as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) version: String,
+    /// How long it holds without being renewed.
+    pub(crate) duration: Duration,
+    pub(crate) note: SessionNote,
+    pub(crate) recovered: Recovered,
+}
+
+impl Known {
+    pub(crate) fn of(lease: &Lease) -> Self {
+        let meta = &lease.metadata;
+        let name = meta.name.clone().unwrap_or_default();
+        let spec = lease.spec.as_ref();
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|it| u64::try_from(it).ok());
+        let fallback = || SessionNote {
+            v: 1,
+            who: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_else(|| name.clone()),
+            started: "an unknown time".to_owned(),
+            other: Map::new(),
+        };
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            version: meta.resource_version.clone().unwrap_or_default(),
+            // Anybody may write it: neither a moment nor for ever.
+            duration: seconds.map_or(DURATION, Duration::from_secs).clamp(RENEWAL, 10 * DURATION),
+            note: annotation(lease, names::SESSION).unwrap_or_else(fallback),
+            recovered: annotation(lease, names::RECOVERED).unwrap_or_default(),
+            name,
+        }
+    }
+}
+
+fn annotation<T: serde::de::DeserializeOwned>(lease: &Lease, key: &str) -> Option<T> {
+    let text = lease.metadata.annotations.as_ref()?.get(key)?;
+    serde_json::from_str(text).ok()
+}
+
+/// Creates the Lease; returns its uid. It is the first object of a session, so it also finds out whether the
 /// namespace is there and the cluster lets this user in.
-pub(crate) async fn create(cluster: &Cluster, session: &str, who: &str, deadline: Deadline) -> Result<()> {
-    let note = SessionNote { v: 1, who: who.to_owned(), started: now().0.to_string() };
-    let note = serde_json::to_string(&note).map_err(|error| {
-        Error::new(ErrorCode::Internal, "a Lease's note cannot be written").because(error)
-    })?;
+pub(crate) async fn create(
+    cluster: &Cluster,
+    session: &str,
+    who: &str,
+    deadline: Deadline,
+) -> Result<String> {
+    let note = SessionNote { v: 1, who: who.to_owned(), started: now().0.to_string(), other: Map::new() };
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(names::lease(session)),
             labels: Some(BTreeMap::from([(names::MANAGED_BY.into(), names::KUBETETHER.into())])),
-            annotations: Some(BTreeMap::from([(names::SESSION.into(), note)])),
+            annotations: Some(BTreeMap::from([(names::SESSION.into(), text(&note)?)])),
             ..Default::default()
         },
         spec: Some(LeaseSpec {
@@ -50,35 +126,104 @@ pub(crate) async fn create(cluster: &Cluster, session: &str, who: &str, deadline
             ..Default::default()
         }),
     };
-    cluster.create(&lease, deadline).await.map(|_| ())
+    Ok(cluster.create(&lease, deadline).await?.metadata.uid.unwrap_or_default())
 }
 
 /// Renews the Lease.
-pub(crate) async fn renew(cluster: &Cluster, session: &str, deadline: Deadline) -> Result<()> {
-    let patch = super::api::patch(json!([{ "op": "replace", "path": "/spec/renewTime", "value": now() }]))?;
-    cluster.json_patch::<Lease>(&names::lease(session), patch, deadline).await.map(|_| ())
+pub(crate) async fn renew(cluster: &Cluster, session: &str, deadline: Deadline) -> Result<Known> {
+    let patch = api::patch(json!([{ "op": "replace", "path": "/spec/renewTime", "value": now() }]))?;
+    cluster.json_patch::<Lease>(&names::lease(session), patch, deadline).await.map(|lease| Known::of(&lease))
 }
 
-/// Deletes the Lease.
+/// Deletes the Lease at the session's own end.
 pub(crate) async fn delete(cluster: &Cluster, session: &str, deadline: Deadline) -> Result<()> {
     cluster.delete::<Lease>(&names::lease(session), None, PropagationPolicy::Background, deadline).await
 }
 
-/// Who holds the Lease of that name, and since when; `None` when there is no such Lease.
-pub(crate) async fn holder(
+/// The Lease of that name; `None` when there is none.
+pub(crate) async fn find(cluster: &Cluster, lease: &str, deadline: Deadline) -> Result<Option<Known>> {
+    Ok(cluster.find::<Lease>(lease, deadline).await?.map(|lease| Known::of(&lease)))
+}
+
+/// Takes a dead session's Lease away, which is what permits to take away the rest. `false` when it was renewed since it was
+/// read as `dead`: then its session lives, and nothing of it may be touched.
+pub(crate) async fn bury(cluster: &Cluster, dead: &Known, deadline: Deadline) -> Result<bool> {
+    let unchanged =
+        Preconditions { resource_version: Some(dead.version.clone()), uid: Some(dead.uid.clone()) };
+    let background = PropagationPolicy::Background;
+    match cluster.delete::<Lease>(&dead.name, Some(unchanged), background, deadline).await {
+        Ok(()) => Ok(true),
+        Err(error) if api::is_conflict(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes on a session's Lease that a Service was put back by hand. `false` when there is no such Lease.
+#[expect(dead_code, reason = "of status and clean, which follow")]
+pub(crate) async fn mark_recovered(
+    cluster: &Cluster,
+    lease: &str,
+    service_uid: &str,
+    recovery: &Recovery,
+    deadline: Deadline,
+) -> Result<bool> {
+    change_recovered(cluster, lease, deadline, |services| {
+        services.insert(service_uid.to_owned(), recovery.clone());
+    })
+    .await
+}
+
+/// Takes such a mark off again: the session is to take the Service anew.
+pub(crate) async fn unmark_recovered(
+    cluster: &Cluster,
+    lease: &str,
+    service_uid: &str,
+    deadline: Deadline,
+) -> Result<bool> {
+    change_recovered(cluster, lease, deadline, |services| drop(services.remove(service_uid))).await
+}
+
+async fn change_recovered(
     cluster: &Cluster,
     lease: &str,
     deadline: Deadline,
-) -> Result<Option<SessionNote>> {
-    let Some(found) = cluster.find::<Lease>(lease, deadline).await? else { return Ok(None) };
-    let annotations = found.metadata.annotations.unwrap_or_default();
-    let note = annotations.get(names::SESSION).and_then(|text| serde_json::from_str(text).ok());
-    let fallback = || SessionNote {
-        v: 1,
-        who: found.spec.and_then(|spec| spec.holder_identity).unwrap_or_else(|| lease.to_owned()),
-        started: "an unknown time".to_owned(),
+    change: impl Fn(&mut BTreeMap<String, Recovery>),
+) -> Result<bool> {
+    let attempt = || async {
+        let Some(found) = cluster.find::<Lease>(lease, deadline).await? else { return Ok(false) };
+        let known = Known::of(&found);
+        let mut next = Recovered { v: 1, ..known.recovered.clone() };
+        change(&mut next.services);
+        if next.services == known.recovered.services {
+            return Ok(true);
+        }
+        let mut operations =
+            vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": known.version })];
+        if found.metadata.annotations.is_none() {
+            operations.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+        }
+        let path = api::annotation_path(names::RECOVERED);
+        operations.push(if next.services.is_empty() {
+            json!({ "op": "remove", "path": path })
+        } else {
+            json!({ "op": "add", "path": path, "value": text(&next)? })
+        });
+        match cluster.json_patch::<Lease>(lease, api::patch(operations.into())?, deadline).await {
+            Err(error) if error.code() == ErrorCode::NoSuchTarget => Ok(false),
+            patched => patched.map(|_| true),
+        }
     };
-    Ok(Some(note.unwrap_or_else(fallback)))
+    cluster.on_conflict_again(attempt).await
+}
+
+/// The time of now, as it is written for people.
+pub(crate) fn time_for_people() -> String {
+    now().0.to_string()
+}
+
+fn text(note: &impl Serialize) -> Result<String> {
+    serde_json::to_string(note)
+        .map_err(|error| Error::new(ErrorCode::Internal, "a Lease's note cannot be written").because(error))
 }
 
 fn now() -> MicroTime {

@@ -21,8 +21,12 @@ pub(crate) const ROLE_GATEWAY: &str = "gateway";
 pub(crate) const INSTANCE: &str = "kubetether.dev/instance";
 /// On an exchanged Service: what it was, and who holds it ([`crate::exchange`] has the format).
 pub(crate) const EXCHANGE: &str = "kubetether.dev/exchange";
-/// On a session's Lease: who it is and what it holds.
+/// On a session's Lease: who it is.
 pub(crate) const SESSION: &str = "kubetether.dev/session";
+/// On an object that serves one session only: the name of that session's Lease.
+pub(crate) const SESSION_LEASE: &str = "kubetether.dev/session-lease";
+/// On a session's Lease: Services that were put back by hand while it held them, and which it does not take again.
+pub(crate) const RECOVERED: &str = "kubetether.dev/recovered";
 
 /// Kubernetes' limit for the names of Services and for label values.
 const LABEL_MAX: usize = 63;
@@ -85,6 +89,12 @@ pub(crate) fn gateway(agent_hash: &str) -> String {
 /// The ConfigMap that carries an agent of this content.
 pub(crate) fn agent_config_map(agent_hash: &str) -> String {
     format!("kubetether-agent-{agent_hash}")
+}
+
+/// What the names of a session's interceptors are made from: its id, and how often it was taken for dead. What it makes
+/// anew after that bears other names than what others take away meanwhile.
+pub(crate) fn session_key(session: &str, deaths: u32) -> String {
+    if deaths == 0 { session.to_owned() } else { format!("{session}/{deaths}") }
 }
 
 /// The Lease of a session.

@@ -54,7 +54,8 @@ impl Interceptor {
         deadline: Deadline,
     ) -> Result<()> {
         let (cluster, agent) = (&shared.cluster, shared.agent()?);
-        let back = pass_through(&self.name, service, plan);
+        let lease = names::lease(&shared.id);
+        let back = pass_through(&self.name, service, plan, &lease);
         let (back, ()) = tokio::try_join!(
             cluster.create(&back, deadline),
             agent_config_map::ensure(cluster, agent, deadline)
@@ -68,7 +69,7 @@ impl Interceptor {
         variables.extend(agent_pod::times(&shared.config));
         let pod_labels = pod_labels(&self.name, plan);
         let template = agent_pod::template(agent, host, pod_labels, &variables, shared.config.agent_memory);
-        let deployment = deployment(&self.name, service, template);
+        let deployment = deployment(&self.name, service, template, &lease);
         let deployment = cluster.create(&deployment, deadline).await?;
         self.uid.clone_from(&deployment.metadata.uid);
         agent_config_map::own(cluster, agent, owner_reference(&deployment), deadline).await
@@ -121,17 +122,18 @@ impl Interceptor {
     }
 }
 
-fn metadata(name: &str, service: &Service, instance: &str) -> ObjectMeta {
+fn metadata(name: &str, service: &Service, instance: &str, lease: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.into()),
         labels: Some(names::labels(names::ROLE_INTERCEPTOR, instance)),
+        annotations: Some([(names::SESSION_LEASE.to_owned(), lease.to_owned())].into()),
         owner_references: Some(vec![owner_reference(service)]),
         ..Default::default()
     }
 }
 
 /// The Service's own ports, with the original selector, under a name of ours.
-fn pass_through(interceptor: &str, service: &Service, plan: &Plan) -> Service {
+fn pass_through(interceptor: &str, service: &Service, plan: &Plan, lease: &str) -> Service {
     let spec = service.spec.clone().unwrap_or_default();
     let ports = spec.ports.unwrap_or_default().into_iter().map(|port| {
         let target = plan.original.target_ports.get(&port_key(port.port, port.protocol.as_deref()));
@@ -145,7 +147,7 @@ fn pass_through(interceptor: &str, service: &Service, plan: &Plan) -> Service {
         }
     });
     Service {
-        metadata: metadata(&names::pass_through(interceptor), service, interceptor),
+        metadata: metadata(&names::pass_through(interceptor), service, interceptor, lease),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".into()),
             selector: Some(plan.original.selector.clone()),
@@ -229,10 +231,10 @@ fn pod_labels(name: &str, plan: &Plan) -> BTreeMap<String, String> {
     labels
 }
 
-fn deployment(name: &str, service: &Service, template: PodTemplateSpec) -> Deployment {
+fn deployment(name: &str, service: &Service, template: PodTemplateSpec, lease: &str) -> Deployment {
     let selector = [(names::INSTANCE.to_owned(), name.to_owned())].into();
     Deployment {
-        metadata: metadata(name, service, name),
+        metadata: metadata(name, service, name, lease),
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             selector: LabelSelector { match_labels: Some(selector), match_expressions: None },
@@ -272,7 +274,7 @@ mod tests {
     fn the_way_back_has_the_original_selector_and_no_label_of_the_users() {
         let service = service("None");
         let plan = Plan::new(&service, "kt-0123456789".into(), &To::port(1), None).unwrap();
-        let back = pass_through("kt-orders-0123456789", &service, &plan);
+        let back = pass_through("kt-orders-0123456789", &service, &plan, "kubetether-1a2b3c4d");
         let labels = back.metadata.labels.unwrap();
         assert!(!labels.contains_key("app.kubernetes.io/instance"));
         let spec = back.spec.unwrap();

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::cluster::names;
 use crate::{Error, ErrorCode, Result};
 
-/// The version of the format that is written; readers skip fields they do not know.
+/// The version of the format that is written; readers keep fields they do not know.
 const VERSION: u32 = 1;
 
 /// The annotation's content.
@@ -21,15 +22,21 @@ pub(crate) struct Note {
     pub(crate) v: u32,
     pub(crate) original: Original,
     pub(crate) holders: Vec<Holder>,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
 }
 
 /// What the Service's changed fields were.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Original {
     pub(crate) selector: BTreeMap<String, String>,
     /// Target ports by `number/PROTOCOL`.
     #[serde(rename = "targetPorts")]
     pub(crate) target_ports: BTreeMap<String, IntOrString>,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
 }
 
 /// One session that holds the Service.
@@ -43,15 +50,37 @@ pub(crate) struct Holder {
     pub(crate) ports: Vec<u16>,
     /// What a mesh matches; an exchange has none.
     #[serde(default)]
-    pub(crate) rules: Vec<serde_json::Value>,
+    pub(crate) rules: Vec<Value>,
     /// The Deployment that receives the traffic.
     pub(crate) interceptor: String,
+    /// Since when, RFC 3339, by the holder's clock. For people only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
+    /// Of later versions.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
 }
 
 impl Note {
     pub(crate) fn exchange(original: Original, lease: String, ports: Vec<u16>, interceptor: String) -> Self {
-        let holder = Holder { lease, mode: "exchange".into(), ports, rules: Vec::new(), interceptor };
-        Self { v: VERSION, original, holders: vec![holder] }
+        let holder = Holder {
+            lease,
+            mode: "exchange".into(),
+            ports,
+            rules: Vec::new(),
+            interceptor,
+            since: None,
+            other: Map::new(),
+        };
+        Self { v: VERSION, original, holders: vec![holder], other: Map::new() }
+    }
+
+    /// With the time from which on its holders hold the Service.
+    pub(crate) fn since(mut self, time: &str) -> Self {
+        for holder in &mut self.holders {
+            holder.since = Some(time.to_owned());
+        }
+        self
     }
 
     /// The note on a Service, if it carries one.
@@ -108,6 +137,7 @@ mod tests {
                 ("80/TCP".into(), IntOrString::Int(8080)),
                 ("53/UDP".into(), IntOrString::String("dns".into())),
             ]),
+            other: Map::new(),
         };
         let note =
             Note::exchange(original, "kubetether-1a2b3c4d".into(), vec![80], "kt-orders-0123456789".into());
@@ -115,9 +145,33 @@ mod tests {
         assert_eq!(serde_json::from_str::<Note>(text).unwrap(), note);
     }
 
+    /// Golden: since when it is held was added later.
     #[test]
-    fn fields_of_a_later_version_are_skipped() {
-        let text = r#"{"v":1,"new":1,"original":{"selector":{},"targetPorts":{},"more":{}},"holders":[]}"#;
-        assert!(serde_json::from_str::<Note>(text).is_ok());
+    fn golden_version_1_with_since() {
+        let text = r#"{"v":1,"original":{"selector":{"app":"orders"},"targetPorts":{"80/TCP":8080}},"holders":[{"lease":"kubetether-1a2b3c4d","mode":"exchange","ports":[80],"rules":[],"interceptor":"kt-orders-0123456789","since":"2026-01-02T03:04:05Z"}]}"#;
+        let note: Note = serde_json::from_str(text).unwrap();
+        assert_eq!(note.holders[0].since.as_deref(), Some("2026-01-02T03:04:05Z"));
+        assert_eq!(note.to_text().unwrap(), text);
+    }
+
+    #[test]
+    fn what_later_versions_add_survives() {
+        for text in [
+            r#"{"v":1,"original":{"selector":{},"targetPorts":{},"more":{}},"holders":[],"new":1}"#,
+            r#"{"v":9,"original":{"selector":{},"targetPorts":{}},"holders":[{"lease":"l","mode":"mesh","ports":[],"rules":[{"header":"x"}],"interceptor":"i","weight":7}],"a":null,"b":[{}]}"#,
+        ] {
+            let note: Note = serde_json::from_str(text).unwrap();
+            assert_eq!(note.to_text().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_not_touched() {
+        let mut service = Service::default();
+        let text = r#"{"v":2,"original":{"selector":{},"targetPorts":{}},"holders":[]}"#;
+        service.metadata.annotations = Some([(names::EXCHANGE.to_owned(), text.to_owned())].into());
+        let error = Note::of(&service).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unsupported);
+        assert!(error.report().contains("update"), "{}", error.report());
     }
 }

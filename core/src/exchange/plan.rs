@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::note::{Note, Original, port_key};
-use crate::cluster::names;
+use crate::cluster::{api, names};
 use crate::to::{Local, Offered, To};
 use crate::{Error, ErrorCode, Result};
 
@@ -195,7 +195,7 @@ impl Plan {
             let target = if self.holds_ours(&port) { known.clone() } else { target_of(&port) };
             target_ports.insert(key, target);
         }
-        Ok(Original { selector, target_ports })
+        Ok(Original { selector, target_ports, ..self.original.clone() })
     }
 
     fn is_in_force(&self, live: &Service) -> bool {
@@ -271,8 +271,7 @@ fn check(name: &str, service: &Service) -> Result<()> {
 fn original_of(service: &Service, dead: Option<&Note>) -> Result<Original> {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let spec = service.spec.clone().unwrap_or_default();
-    let mut original =
-        Original { selector: spec.selector.unwrap_or_default(), target_ports: BTreeMap::new() };
+    let mut original = Original { selector: spec.selector.unwrap_or_default(), ..Original::default() };
     for (key, value) in &mut original.selector {
         if names::is_selector_value(value) {
             let known = dead.and_then(|note| note.original.selector.get(key));
@@ -338,9 +337,8 @@ fn set_target(at: usize, target: &IntOrString) -> Value {
     json!({ "op": "add", "path": format!("/spec/ports/{at}/targetPort"), "value": target })
 }
 
-/// The annotation's place as a JSON pointer, where `/` is written `~1` (RFC 6901).
 fn annotation_path() -> String {
-    format!("/metadata/annotations/{}", names::EXCHANGE.replace('/', "~1"))
+    api::annotation_path(names::EXCHANGE)
 }
 
 fn unsupported(service: &str, why: &str) -> Error {

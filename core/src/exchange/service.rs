@@ -9,44 +9,82 @@ use super::plan::{Look, Plan};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
-use crate::cluster::{Cluster, api, lease, names, quota};
+use crate::cluster::lease::judge::{Jury, Verdict};
+use crate::cluster::lease::{self, Known};
+use crate::cluster::{Cluster, api, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
-/// Refuses when somebody else who lives holds the Service; else the note of a dead holder, or of an
-/// exchange of the `own` Lease that could not be put back, if there is one.
-pub(crate) async fn dead_note(
+/// Finds out whether the Service may be taken: refused when somebody else who lives holds it. Whether the holder lives may
+/// have to be watched for half a minute, of which `tell` hears. Returns the Service as it is then, with the note of a dead
+/// holder, or of an exchange of the `own` Lease that could not be put back, if there is one. Cancel-safe.
+pub(crate) async fn claim(
     cluster: &Cluster,
-    service: &Service,
+    mut service: Service,
     own: &str,
     deadline: Deadline,
-) -> Result<Option<Note>> {
-    let Some(note) = Note::of(service)? else { return Ok(None) };
-    for holder in note.holders.iter().filter(|holder| holder.lease != own) {
-        if let Some(living) = lease::holder(cluster, &holder.lease, deadline).await? {
-            return Err(held(service, holder, &living));
+    tell: impl Fn(String),
+) -> Result<(Service, Option<Note>)> {
+    let name = service.metadata.name.clone().unwrap_or_default();
+    loop {
+        let Some(note) = Note::of(&service)? else { return Ok((service, None)) };
+        let mut jury = Jury::default();
+        let others: Vec<&Holder> = note.holders.iter().filter(|holder| holder.lease != own).collect();
+        if others.is_empty() {
+            return Ok((service, Some(note)));
+        }
+        others.iter().for_each(|holder| jury.summon(cluster.namespace(), &holder.lease));
+        jury.look(cluster, deadline, |_| true).await?;
+        let who: Vec<&str> = others.iter().map(|holder| who(&jury, cluster, holder)).collect();
+        tell(format!(
+            "services/{name} is held by {}; that session is watched for up to {} s: if it is dead, the Service is taken over",
+            who.join(", "),
+            lease::DURATION.as_secs()
+        ));
+        jury.judge(cluster, deadline).await?;
+        for holder in &others {
+            let known = jury.known(cluster.namespace(), &holder.lease);
+            let dead = match (jury.verdict(cluster.namespace(), &holder.lease), known) {
+                (Verdict::Dead, Some(known)) => lease::bury(cluster, known, deadline).await?,
+                (verdict, _) => verdict == Verdict::Dead,
+            };
+            if !dead {
+                return Err(held(&service, holder, known));
+            }
+            tracing::debug!(lease = holder.lease, service = name, "a dead session's Service is taken over");
+        }
+        // Meanwhile it may have been put back, or taken.
+        let now: Service = cluster.get(&name, deadline).await?;
+        let same = Note::of(&now)?.is_some_and(|now| now.holders == note.holders);
+        service = now;
+        if same {
+            return Ok((service, Some(note)));
         }
     }
-    Ok(Some(note))
 }
 
-fn held(service: &Service, holder: &Holder, living: &lease::SessionNote) -> Error {
+fn who<'a>(jury: &'a Jury, cluster: &Cluster, holder: &'a Holder) -> &'a str {
+    jury.known(cluster.namespace(), &holder.lease).map_or(&*holder.lease, |known| &*known.note.who)
+}
+
+fn held(service: &Service, holder: &Holder, known: Option<&Known>) -> Error {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let ports: Vec<String> = holder.ports.iter().map(u16::to_string).collect();
+    let (who, started) = known.map_or((&*holder.lease, "an unknown time"), |known| {
+        (known.note.who.as_str(), known.note.started.as_str())
+    });
+    let since = holder.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
     Error::new(
         ErrorCode::Held,
         format!(
-            "services/{name} is held by {} ({} of port {}, session since {}, leases/{})",
-            living.who,
+            "services/{name} is held by {who} ({} of port {}{since}, session since {started}, leases/{})",
             holder.mode,
             ports.join(", "),
-            living.started,
             holder.lease
         ),
     )
     .on(format!("services/{name}"))
     .try_this(format!(
-        "ask {} to end it; if that session is dead, delete leases/{} and try again",
-        living.who, holder.lease
+        "ask {who} to end it; `kubetether status` tells how it stands, `kubetether recover {name}` puts the Service back in spite of it"
     ))
 }
 
@@ -90,8 +128,11 @@ pub(crate) async fn take(
     let attempt = || async {
         let live: Service = cluster.get(&plan.service, deadline).await?;
         let found = Note::of(&live)?;
-        if found.is_some_and(|found| !found.is_held_by(lease) && Some(&found) != dead) {
-            dead_note(cluster, &live, lease, deadline).await?;
+        if let Some(found) = found.filter(|found| !found.is_held_by(lease) && Some(found) != dead) {
+            if let Some(holder) = found.holders.first() {
+                let known = lease::find(cluster, &holder.lease, deadline).await?;
+                return Err(held(&live, holder, known.as_ref()));
+            }
             return Err(Error::new(
                 ErrorCode::Held,
                 format!("services/{} was taken by somebody else just now", plan.service),
@@ -126,7 +167,7 @@ pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadlin
     let mut backoff = Backoff::new(AGAIN);
     loop {
         let error = match cluster.on_conflict_again(|| restore_once(cluster, plan, lease, deadline)).await {
-            Err(error) if api::is_passing(&error) => error,
+            Err(error) if may_pass(&error) => error,
             done => return done.map_err(|error| not_restored(plan, error)),
         };
         let pause = backoff.after(&error);
@@ -135,6 +176,14 @@ pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadlin
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether the same may succeed a little later. What is refused counts: rights and credentials are renewed, and a Service
+/// that is not put back stays so.
+fn may_pass(error: &Error) -> bool {
+    api::is_passing(error)
+        || api::is_conflict(error)
+        || matches!(error.code(), ErrorCode::Unauthorized | ErrorCode::Forbidden | ErrorCode::Cluster)
 }
 
 /// Between two tries to put a Service back.

@@ -17,7 +17,7 @@ use super::{Exchange, ExchangedPort, prove, service};
 use crate::cluster::agent_link::AgentLink;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
-use crate::cluster::{calls, names};
+use crate::cluster::{calls, lease, names};
 use crate::life::Life;
 use crate::session::{Reservation, Shared};
 use crate::stats::Counters;
@@ -26,6 +26,8 @@ use crate::to::To;
 use crate::{Deadline, Error, ErrorCode, HandleState, Result};
 
 const STEPS: u32 = 6;
+/// To see whether the holder of a Service lives takes as long as a Lease holds, and a little.
+const JUDGING: Duration = lease::DURATION.saturating_add(Duration::from_secs(15));
 /// An undone start is granted this much, whatever its own deadline was: more than a pod is given to end.
 const UNDO: Duration = Duration::from_secs(45);
 
@@ -42,13 +44,15 @@ pub(crate) struct Kept {
     pub(super) taken_as: Option<Plan>,
 }
 
-/// Starts an exchange; on success a task of the session watches over it.
+/// Starts an exchange; on success a task of the session watches over it. With `renewable` the start has so much time from
+/// when it is clear that the Service may be taken.
 pub(crate) async fn start(
     shared: &Arc<Shared>,
     life: &Arc<Life>,
     target: &Target,
     to: &To,
     deadline: Deadline,
+    renewable: Option<Duration>,
 ) -> Result<Exchange> {
     if target.kind() != TargetKind::Service {
         return Err(Error::new(
@@ -60,7 +64,8 @@ pub(crate) async fn start(
     }
     // Held until what was begun is undone, should it come to that.
     let mut reservation = Some(shared.reserve(target.name())?);
-    let mut start = Start { shared, life, deadline, plan: None, kept: None, unfinished: None, taken: false };
+    let mut start =
+        Start { shared, life, deadline, renewable, plan: None, kept: None, unfinished: None, taken: false };
     match Box::pin(start.run(target.name(), to, &mut reservation)).await {
         Ok(exchange) => Ok(exchange),
         Err(error) => {
@@ -75,6 +80,7 @@ struct Start<'a> {
     shared: &'a Arc<Shared>,
     life: &'a Arc<Life>,
     deadline: Deadline,
+    renewable: Option<Duration>,
     plan: Option<Plan>,
     /// What stands.
     kept: Option<Kept>,
@@ -86,11 +92,12 @@ struct Start<'a> {
 
 impl Start<'_> {
     async fn run(&mut self, name: &str, to: &To, reservation: &mut Option<Reservation>) -> Result<Exchange> {
-        let (cluster, deadline) = (&self.shared.cluster, self.deadline);
+        let cluster = &self.shared.cluster;
         self.life.progress(1, STEPS, format!("reading services/{name}"));
-        let found: Service = cluster.get(name, deadline).await?;
+        let found: Service = cluster.get(name, self.deadline).await?;
         let lease = names::lease(&self.shared.id);
-        let dead = service::dead_note(cluster, &found, &lease, deadline).await?;
+        let (found, dead) = self.claim(found, &lease).await?;
+        let deadline = self.deadline;
         let uid = found.metadata.uid.clone().unwrap_or_default();
         let value = names::selector_value(&uid, &self.shared.id);
         let plan = Plan::new(&found, value, to, dead.as_ref())?;
@@ -111,6 +118,7 @@ impl Start<'_> {
         self.life.progress(4, STEPS, format!("taking services/{name}"));
         calls::arm(&link, plan.exposed(), &self.shared.who, deadline).await?;
         let note = Note::exchange(plan.original.clone(), lease.clone(), plan.exposed(), interceptor);
+        let note = note.since(&lease::time_for_people());
         let mut guard = Guard::new(self.shared.clone(), self.life.clone(), plan.clone(), counters.clone());
         // From here on callers may come: somebody must be there for them.
         guard.receive(kept);
@@ -147,6 +155,25 @@ impl Start<'_> {
         Ok(exchange)
     }
 
+    /// The Service, once it is clear that nobody who lives holds it. To watch whether a holder lives takes half a minute,
+    /// which does not count against the time of the start unless the caller gave it one of its own.
+    async fn claim(&mut self, found: Service, own: &str) -> Result<(Service, Option<Note>)> {
+        let (cluster, life) = (&self.shared.cluster, self.life);
+        let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
+        let tell = |text| life.notice(text);
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        let claimed = tokio::select! {
+            claimed = service::claim(cluster, found, own, limit, tell) => claimed?,
+            _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
+        };
+        if let Some(duration) = self.renewable {
+            self.deadline = self.deadline.at_least(duration);
+        }
+        // What was put back by hand before is wanted again.
+        lease::unmark_recovered(cluster, own, &uid, self.deadline).await?;
+        Ok(claimed)
+    }
+
     /// An interceptor for this Service with a link to it: one that was kept, or a new one.
     async fn stand(&mut self, found: &Service, plan: &Plan) -> Result<()> {
         if let Some(kept) = self.shared.take_kept(&plan.uid) {
@@ -160,7 +187,7 @@ impl Start<'_> {
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         let agent = self.shared.agent()?;
         let host: Host = self.or_cancelled(service::host(cluster, agent, plan, deadline)).await?;
-        let name = names::interceptor(&plan.service, &plan.uid, &self.shared.id);
+        let name = self.shared.interceptor_name(&plan.service, &plan.uid);
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
         interceptor.create(self.shared, &host, found, plan, deadline).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };

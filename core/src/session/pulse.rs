@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
 use super::{Part, Shared};
@@ -110,8 +109,11 @@ fn outcome(result: Result<()>, renewal: bool, flows: bool) -> Outcome {
 
 async fn look(shared: &Shared) -> Result<()> {
     let name = names::lease(&shared.id);
-    match shared.cluster.find::<Lease>(&name, Deadline::after(LOOK_LIMIT)).await? {
-        Some(_) => Ok(()),
+    match lease::find(&shared.cluster, &name, Deadline::after(LOOK_LIMIT)).await? {
+        Some(known) => {
+            shared.tenure.stands(&known.uid);
+            Ok(())
+        }
         // Somebody took it for a dead session's, or cleaned up too much.
         None => renew(shared).await,
     }
@@ -119,12 +121,14 @@ async fn look(shared: &Shared) -> Result<()> {
 
 async fn renew(shared: &Shared) -> Result<()> {
     let deadline = Deadline::after(RENEWAL_LIMIT);
-    match lease::renew(&shared.cluster, &shared.id, deadline).await {
+    let uid = match lease::renew(&shared.cluster, &shared.id, deadline).await {
         Err(error) if error.code() == ErrorCode::NoSuchTarget => {
-            lease::create(&shared.cluster, &shared.id, &shared.who, deadline).await
+            lease::create(&shared.cluster, &shared.id, &shared.who, deadline).await?
         }
-        other => other,
-    }
+        other => other?.uid,
+    };
+    shared.tenure.stands(&uid);
+    Ok(())
 }
 
 #[cfg(test)]

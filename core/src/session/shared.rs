@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::parts::{Part, Parts};
+use super::tenure::Tenure;
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_link::{Health, Links};
 use crate::cluster::client::{self, LoadError, Options};
-use crate::cluster::{Cluster, api, lease};
+use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
 use crate::exchange::Kept;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) ending: Ending,
     pub(crate) gateway: GatewaySlot,
+    /// Under which Lease it stands.
+    pub(crate) tenure: Tenure,
     /// Asks the session's keeper to see at once whether the API server answers.
     pub(crate) look: Notify,
     parts: Mutex<Parts>,
@@ -83,7 +86,8 @@ impl Shared {
         let announced = tokio::time::timeout_at(deadline.instant(), creating).await;
         let (cluster, id) = (shared.cluster.clone(), shared.id.clone());
         let undo = match announced.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => {
+            Ok(uid) => {
+                shared.tenure.stands(&uid);
                 shared.hub.session(SessionState::Ready);
                 tell.send(Ok(shared)).is_err()
             }
@@ -124,6 +128,7 @@ impl Shared {
             links,
             ending: Ending::new(),
             gateway: GatewaySlot::default(),
+            tenure: Tenure::default(),
             look: Notify::new(),
             parts: Mutex::default(),
             agent: OnceLock::new(),
@@ -140,6 +145,13 @@ impl Shared {
         }
         let agent = Agent::load(&self.config.agent)?;
         Ok(self.agent.get_or_init(|| agent))
+    }
+
+    /// The name of an interceptor that is made now. Once others took this session for dead, what it makes anew bears
+    /// other names than what they take away.
+    pub(crate) fn interceptor_name(&self, service: &str, service_uid: &str) -> String {
+        let key = names::session_key(&self.id, self.tenure.now().deaths);
+        names::interceptor(service, service_uid, &key)
     }
 
     /// The session begins to end, or has ended.
@@ -309,7 +321,7 @@ impl Drop for CancelOnDrop {
 }
 
 /// `user@host`, as far as this machine tells.
-fn who() -> String {
+pub(crate) fn who() -> String {
     let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|text| text.trim().to_owned());
     let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
