@@ -2,6 +2,7 @@
 #
 #   make agent        target/agent/kubetether-agent-<arch>       carried: the loader with the agent inside
 #                     target/agent/kubetether-agent-<arch>.elf   plain: what an image would hold
+#                     target/agent/kubetether-restore-<arch>     carried: what puts a Service back from inside
 #   make agent-test   the loader's own tests, and the carried form started in an empty root
 #
 # Everything is left to cargo's own idea of what changed: with nothing to do it takes well under a second.
@@ -14,32 +15,50 @@ AGENT_ENV := CARGO_TARGET_$(shell echo $(AGENT_TARGET) | tr a-z- A-Z_)_RUSTFLAGS
 AGENT_DIR := target/agent
 AGENT_CARRIED := $(AGENT_DIR)/kubetether-agent-$(AGENT_ARCH)
 AGENT_PLAIN := $(AGENT_CARRIED).elf
+RESTORE_CARRIED := $(AGENT_DIR)/kubetether-restore-$(AGENT_ARCH)
+RESTORE_PLAIN := $(RESTORE_CARRIED).elf
 
 # A ConfigMap holds 1,048,576 bytes with its names; the rest is room for the next parts of the agent
 # to be noticed before they do not fit.
 AGENT_CARRIED_MAX := 1000000
 AGENT_PLAIN_MAX := 3200000
+# A piece of its own, in a ConfigMap of its own: both together stay below 2 MiB.
+RESTORE_CARRIED_MAX := 1000000
+RESTORE_PLAIN_MAX := 2400000
 
 .PHONY: agent agent-test agent-lint
+
+# $(call carry,PROGRAM,FOLDER): the loader with that plain program inside. Each has a target folder of its own, or
+# nothing would ever be up to date.
+define carry
+$(AGENT_ENV)="-C relocation-model=static -C force-unwind-tables=no" \
+	KUBETETHER_LOADER_PAYLOAD=$(CURDIR)/$(1).elf \
+	cargo build --quiet --locked --release --target $(AGENT_TARGET) --target-dir $(2) \
+	--manifest-path core/agent/loader/Cargo.toml --bin kubetether-loader && \
+	{ cmp -s $(2)/$(AGENT_TARGET)/release/kubetether-loader $(1) || \
+	cp $(2)/$(AGENT_TARGET)/release/kubetether-loader $(1); }
+endef
 
 agent:
 	@mkdir -p $(AGENT_DIR)
 	@$(AGENT_ENV)='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
 		cargo build --quiet --locked --profile agent --target $(AGENT_TARGET) --package kubetether-agent
-	@cmp -s target/$(AGENT_TARGET)/agent/kubetether-agent $(AGENT_PLAIN) || \
-		cp target/$(AGENT_TARGET)/agent/kubetether-agent $(AGENT_PLAIN)
-	@$(AGENT_ENV)="-C relocation-model=static -C force-unwind-tables=no" \
-		KUBETETHER_LOADER_PAYLOAD=$(CURDIR)/$(AGENT_PLAIN) \
-		cargo build --quiet --locked --release --target $(AGENT_TARGET) --target-dir target/loader \
-		--manifest-path core/agent/loader/Cargo.toml --bin kubetether-loader
-	@cmp -s target/loader/$(AGENT_TARGET)/release/kubetether-loader $(AGENT_CARRIED) || \
-		cp target/loader/$(AGENT_TARGET)/release/kubetether-loader $(AGENT_CARRIED)
-	@carried=$$(wc -c < $(AGENT_CARRIED)); plain=$$(wc -c < $(AGENT_PLAIN)); \
-	echo "agent $(AGENT_ARCH): carried $$carried bytes (at most $(AGENT_CARRIED_MAX)), plain $$plain (at most $(AGENT_PLAIN_MAX))"; \
-	if [ $$carried -gt $(AGENT_CARRIED_MAX) ] || [ $$plain -gt $(AGENT_PLAIN_MAX) ]; then \
-		echo "agent: over its budget: see what grew with 'nm --size-sort' on an unstripped build" >&2; \
-		rm -f $(AGENT_CARRIED); exit 1; \
-	fi
+	@for program in agent restore; do \
+		built=target/$(AGENT_TARGET)/agent/kubetether-$$program plain=$(AGENT_DIR)/kubetether-$$program-$(AGENT_ARCH).elf; \
+		cmp -s $$built $$plain || cp $$built $$plain; \
+	done
+	@$(call carry,$(AGENT_CARRIED),target/loader)
+	@$(call carry,$(RESTORE_CARRIED),target/loader-restore)
+	@budget() { \
+		carried=$$(wc -c < $$1); plain=$$(wc -c < $$1.elf); \
+		echo "$$(basename $$1): carried $$carried bytes (at most $$2), plain $$plain (at most $$3)"; \
+		if [ $$carried -gt $$2 ] || [ $$plain -gt $$3 ]; then \
+			echo "agent: over its budget: see what grew with 'nm --size-sort' on an unstripped build" >&2; \
+			rm -f $$1; exit 1; \
+		fi; \
+	}; \
+	budget $(AGENT_CARRIED) $(AGENT_CARRIED_MAX) $(AGENT_PLAIN_MAX); \
+	budget $(RESTORE_CARRIED) $(RESTORE_CARRIED_MAX) $(RESTORE_PLAIN_MAX)
 
 agent-lint: agent
 	@KUBETETHER_LOADER_PAYLOAD=$(CURDIR)/$(AGENT_PLAIN) \

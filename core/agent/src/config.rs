@@ -10,6 +10,8 @@
 //! | `KUBETETHER_IDLE` | gateway | ends after this long without a client | `30s` |
 //! | `KUBETETHER_DRAIN` | both | at most this long after SIGTERM for open connections to end | `20s` |
 //! | `KUBETETHER_LINGER` | interceptor | at least this long after SIGTERM new connections are still passed through | `3s` |
+//! | `KUBETETHER_FALLBACK` | interceptor | `slice`: the nodes lead callers to the originals when it is not ready, so it is unready from SIGTERM on | |
+//! | `KUBETETHER_RESTORE` | interceptor | the program that puts the Service back when no client comes any more, see `core/agent/src/restore` | |
 //! | `KUBETETHER_HEARTBEAT` | both | how often each carrier is pinged | `2s` |
 //! | `KUBETETHER_SILENCE` | both | a carrier without a byte for this long is dead | `5s` |
 //! | `KUBETETHER_GRACE` | both | how long a link outlives its last carrier | `60s` |
@@ -81,6 +83,10 @@ pub enum Job {
         ports: Vec<Port>,
         /// At least this long after SIGTERM new connections are still passed through.
         linger: Duration,
+        /// Whether the nodes lead callers to the originals when it is not ready.
+        fallback: bool,
+        /// What puts the Service back when no client comes any more.
+        restore: Option<PathBuf>,
     },
     /// Dial out into the cluster.
     Gateway {
@@ -116,6 +122,14 @@ impl Config {
                 ports: ports::parse(&env.required("KUBETETHER_PORTS")?)
                     .map_err(|problem| wrong("KUBETETHER_PORTS", problem))?,
                 linger: env.duration("KUBETETHER_LINGER", Duration::from_secs(3))?,
+                fallback: match env.text("KUBETETHER_FALLBACK")?.as_deref() {
+                    None => false,
+                    Some("slice") => true,
+                    Some(other) => {
+                        return Err(wrong("KUBETETHER_FALLBACK", format!("is {other:?}, not slice")));
+                    }
+                },
+                restore: env.text("KUBETETHER_RESTORE")?.map(PathBuf::from),
                 addresses: match addresses.as_slice() {
                     [] => return Err(missing("KUBETETHER_POD_IPS")),
                     addresses => addresses.to_vec(),

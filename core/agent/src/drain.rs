@@ -139,9 +139,8 @@ fn unblock(signals: &[libc::c_int]) -> io::Result<()> {
 ///
 /// As long as callers come, nobody else takes them: the replacement is not ready, or the nodes have not learnt of it.
 ///
-/// Readiness stays until the end. Turning unready at once would serve nobody as long as there is no other ready
-/// endpoint: callers would be refused by the node instead of passed through here. With the second net (a slice of
-/// ours that lists the originals) this is to become "unready at once".
+/// Readiness is for `draining` to decide. Without another net it stays until the end: callers would be refused by the
+/// node instead of passed through here. Where the nodes fall back to the originals, it is unready at once.
 pub(crate) async fn interceptor(
     drain: &Drain,
     flows: &Flows,

@@ -29,6 +29,11 @@ impl Ready {
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    /// From now on 503.
+    pub(crate) fn unset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Answers until dropped.
@@ -95,6 +100,8 @@ mod tests {
         ready.set();
         assert_eq!(ask(address, b"GET / HTTP/1.0\r\n\r\n").await.as_bytes(), READY);
         assert_eq!(ask(address, b"DELETE /secrets HTTP/1.1\r\n\r\n").await.as_bytes(), READY);
+        ready.unset();
+        assert_eq!(ask(address, b"GET / HTTP/1.1\r\n\r\n").await.as_bytes(), NOT_READY);
         let endless = vec![b'x'; REQUEST_MAX + 1000];
         let mut socket = TcpStream::connect(address).await.unwrap();
         // The answer to too much is the end of the connection, which may come while we still write.

@@ -31,6 +31,8 @@ mod interceptor;
 mod limits;
 mod log;
 mod resolve;
+pub mod restore;
+mod restoring;
 mod serve;
 mod splice;
 mod step;

@@ -19,6 +19,7 @@ use crate::health::{self, Ready};
 use crate::interceptor::Interceptor;
 use crate::limits::{self, Cost, Limits};
 use crate::resolve::Resolver;
+use crate::restoring;
 
 /// Why the agent cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +131,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             shared.acceptor.drain();
             ended
         }
-        Job::Interceptor { addresses, ports, linger } => {
+        Job::Interceptor { addresses, ports, linger, fallback, restore } => {
             let job = Arc::new(Interceptor::new(Arc::clone(&shared), ports.clone()));
             for (name, part) in job.listen(addresses)? {
                 parts.spawn(named(name, part));
@@ -139,7 +140,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
                 .spawn(named("control port", control::serve(control, Arc::clone(&shared), Arc::clone(&job))));
             ready.set();
             tracing::info!(version = env!("CARGO_PKG_VERSION"), ports = ports.len(), "interceptor ready");
-            let draining = || shared.acceptor.drain();
+            if let Some(program) = restore {
+                let links = shared.acceptor.links();
+                let watching = restoring::watch(program.clone(), links, config.grace);
+                parts.spawn(named("watch for the client", watching));
+            }
+            let draining = || {
+                shared.acceptor.drain();
+                if *fallback {
+                    ready.unset();
+                }
+            };
             let end = drain::interceptor(
                 &shared.drain,
                 &shared.flows,

@@ -1,0 +1,117 @@
+//! What `kubetether-restore` does: one Service is put back as its annotation says, then its interceptor is deleted,
+//! and what that owns goes with it.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `KUBETETHER_RESTORE` | this program; beside it lie `token` and `ca.crt` |
+//! | `KUBETETHER_NAMESPACE` | where all of it is |
+//! | `KUBETETHER_SERVICE`, `KUBETETHER_SERVICE_UID` | the Service; another one of that name is left alone |
+//! | `KUBETETHER_LEASE` | the session's; a Service that another one holds is left alone |
+//! | `KUBETETHER_DEPLOYMENT` | the interceptor |
+//! | `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT` | the API server, as each pod is told |
+//!
+//! Blocking, without a runtime: it runs once, and ends. The rules are the engine's (`core/src/exchange`).
+
+use std::ffi::OsString;
+
+use serde_json::{Value, json};
+
+mod http;
+mod patch;
+mod tls;
+
+pub use http::Cluster;
+use http::{Answer, Method};
+
+/// A change by somebody else in between begins it anew, so often.
+const ATTEMPTS: u32 = 8;
+
+/// What is to be put back and taken away.
+#[derive(Debug)]
+pub struct Task {
+    namespace: String,
+    service: String,
+    service_uid: String,
+    lease: String,
+    deployment: String,
+}
+
+fn variable(lookup: impl Fn(&'static str) -> Option<OsString>, name: &'static str) -> Result<String, String> {
+    let value = lookup(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    value.ok_or_else(|| format!("{name} is not set"))
+}
+
+impl Task {
+    /// Reads the variables through `lookup`.
+    ///
+    /// # Errors
+    /// The first that is missing.
+    pub fn from_env(lookup: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, String> {
+        Ok(Self {
+            namespace: variable(&lookup, "KUBETETHER_NAMESPACE")?,
+            service: variable(&lookup, "KUBETETHER_SERVICE")?,
+            service_uid: variable(&lookup, "KUBETETHER_SERVICE_UID")?,
+            lease: variable(&lookup, "KUBETETHER_LEASE")?,
+            deployment: variable(&lookup, "KUBETETHER_DEPLOYMENT")?,
+        })
+    }
+
+    /// Does it. Says what was done.
+    ///
+    /// # Errors
+    /// What was tried and why it failed. Then the interceptor is still there, and whoever calls may try again.
+    pub fn run(&self, cluster: &Cluster) -> Result<&'static str, String> {
+        let restored = self.restore(cluster)?;
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.deployment);
+        // Foreground: its pods go before the way that they pass callers through by.
+        let options =
+            json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground" });
+        let answer = cluster.ask(Method::Delete, &path, Some(&options))?;
+        match answer.status {
+            200..300 | 404 => {
+                Ok(if restored { "the Service is put back" } else { "there was nothing to put back" })
+            }
+            _ => Err(answer.refusal("delete", &format!("deployments/{}", self.deployment))),
+        }
+    }
+
+    /// Whether there was something of ours to put back.
+    fn restore(&self, cluster: &Cluster) -> Result<bool, String> {
+        let path = format!("/api/v1/namespaces/{}/services/{}", self.namespace, self.service);
+        let what = format!("services/{}", self.service);
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            let found = cluster.ask(Method::Get, &path, None)?;
+            let live = match found.status {
+                200 => found.json()?,
+                404 => return Ok(false),
+                _ => return Err(found.refusal("get", &what)),
+            };
+            if live["metadata"]["uid"] != self.service_uid.as_str() {
+                return Ok(false);
+            }
+            let Some(operations) = patch::put_back(&live, &self.lease)? else { return Ok(false) };
+            let answer = cluster.ask(Method::Patch, &path, Some(&Value::Array(operations)))?;
+            match answer.status {
+                200 => return Ok(true),
+                // A test of the patch failed: somebody was quicker.
+                409 | 422 => last = answer.refusal("patch", &what),
+                404 => return Ok(false),
+                _ => return Err(answer.refusal("patch", &what)),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl Answer {
+    fn json(&self) -> Result<Value, String> {
+        serde_json::from_slice(&self.body).map_err(|error| format!("the API server's answer: {error}"))
+    }
+
+    /// The cluster's own words.
+    fn refusal(&self, verb: &str, object: &str) -> String {
+        let words = self.json().ok().and_then(|status| status["message"].as_str().map(str::to_owned));
+        format!("{verb} {object}: HTTP {} {}", self.status, words.unwrap_or_default())
+    }
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+const LEASE: &str = "kubetether-1a2b3c4d";
+
+fn service(selector: Value, ports: Value, holder: &str) -> Value {
+    let note = json!({
+        "v": 1,
+        "original": { "selector": { "app": "orders", "tier": "web" }, "targetPorts": { "80/TCP": "web", "53/UDP": 5353 }, "new": 1 },
+        "holders": [{ "lease": holder, "mode": "exchange", "ports": [80], "rules": [], "interceptor": "kt-orders-0123456789" }],
+        "later": true,
+    });
+    json!({
+        "metadata": {
+            "name": "orders", "uid": "u1", "resourceVersion": "7",
+            "annotations": { NOTE: note.to_string(), "theirs": "stays" },
+        },
+        "spec": { "selector": selector, "ports": ports },
+    })
+}
+
+fn taken() -> Value {
+    service(
+        json!({ "app": "kt-0123456789", "tier": "kt-0123456789" }),
+        json!([{ "port": 80, "targetPort": 47200 }, { "port": 53, "protocol": "UDP", "targetPort": 47201 }]),
+        LEASE,
+    )
+}
+
+/// Only the changes.
+fn changes(live: &Value) -> Value {
+    let all = put_back(live, LEASE).unwrap().unwrap();
+    assert_eq!(all[0], json!({ "op": "test", "path": "/metadata/uid", "value": "u1" }));
+    assert_eq!(all[1], json!({ "op": "test", "path": "/metadata/resourceVersion", "value": "7" }));
+    all[2..].to_vec().into()
+}
+
+const ANNOTATION: &str = "/metadata/annotations/kubetether.dev~1exchange";
+
+#[test]
+fn everything_of_ours_is_put_back() {
+    let expected = json!([
+        { "op": "replace", "path": "/spec/selector", "value": { "app": "orders", "tier": "web" } },
+        { "op": "add", "path": "/spec/ports/0/targetPort", "value": "web" },
+        { "op": "add", "path": "/spec/ports/1/targetPort", "value": 5353 },
+        { "op": "remove", "path": ANNOTATION },
+    ]);
+    assert_eq!(changes(&taken()), expected);
+}
+
+#[test]
+fn what_somebody_else_wrote_stays() {
+    let live = service(
+        json!({ "app": "theirs", "tier": "kt-0123456789", "new": "kt-0123456789" }),
+        json!([{ "port": 81, "targetPort": 47200 }, { "port": 53, "protocol": "UDP", "targetPort": 9953 }]),
+        LEASE,
+    );
+    let expected = json!([
+        { "op": "replace", "path": "/spec/selector", "value": { "app": "theirs", "tier": "web" } },
+        { "op": "add", "path": "/spec/ports/0/targetPort", "value": "web" },
+        { "op": "remove", "path": ANNOTATION },
+    ]);
+    assert_eq!(changes(&live), expected);
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let mut live = taken();
+    assert_eq!(put_back(&live, "kubetether-other").unwrap(), None);
+    live["metadata"]["annotations"] = Value::Null;
+    assert!(put_back(&live, LEASE).is_err(), "it leads to an interceptor, and nobody knows what was there");
+    live["spec"]["selector"] = json!({ "app": "orders" });
+    assert_eq!(put_back(&live, LEASE).unwrap(), None);
+}
+
+#[test]
+fn a_note_that_cannot_be_understood_is_not_guessed() {
+    let mut live = taken();
+    for note in ["{", "{}", r#"{"v":2}"#, r#"{"v":"1"}"#] {
+        live["metadata"]["annotations"][NOTE] = note.into();
+        assert!(put_back(&live, LEASE).is_err(), "{note}");
+    }
+}
