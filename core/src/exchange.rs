@@ -9,6 +9,7 @@ mod patience;
 mod plan;
 mod prove;
 mod service;
+mod policies;
 mod start;
 mod stop;
 

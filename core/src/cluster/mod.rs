@@ -10,6 +10,7 @@ pub(crate) mod carriers;
 pub(crate) mod client;
 pub(crate) mod evidence;
 pub(crate) mod exec;
+pub(crate) mod fields;
 pub(crate) mod gone;
 pub(crate) mod kubeconfig;
 pub(crate) mod lease;

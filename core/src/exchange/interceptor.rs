@@ -225,7 +225,7 @@ fn ports_variable(plan: &Plan, originals: &[String], headless_targets: bool) -> 
 }
 
 /// The interceptor's own labels, and those by which the taken Service selects it.
-fn pod_labels(name: &str, plan: &Plan) -> BTreeMap<String, String> {
+pub(super) fn pod_labels(name: &str, plan: &Plan) -> BTreeMap<String, String> {
     let mut labels = names::labels(names::ROLE_INTERCEPTOR, name);
     labels.extend(plan.original.selector.keys().map(|key| (key.clone(), plan.value.clone())));
     labels

@@ -11,7 +11,7 @@ use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::lease::judge::{Jury, Verdict};
 use crate::cluster::lease::{self, Known};
-use crate::cluster::{Cluster, api, names, quota};
+use crate::cluster::{Cluster, api, fields, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Finds out whether the Service may be taken: refused when somebody else who lives holds it. Whether the holder lives may
@@ -196,11 +196,19 @@ async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Dea
     }
     let operations = plan.restore(&live);
     let changes = operations.as_array().map_or(0, |all| all.iter().filter(|one| one["op"] != "test").count());
-    if changes == 0 {
-        return Ok(());
+    let restored = if changes == 0 {
+        live
+    } else {
+        cluster.json_patch::<Service>(&plan.service, api::patch(operations)?, deadline).await?
+    };
+    match fields::give_up(cluster, &restored, deadline).await {
+        Err(error) if !api::is_conflict(&error) => {
+            // It is as it was, and that is what counts.
+            tracing::debug!(error = error.report(), "the cluster still has us for a manager of a Service's fields");
+            Ok(())
+        }
+        done => done,
     }
-    let patch = api::patch(operations)?;
-    cluster.json_patch::<Service>(&plan.service, patch, deadline).await.map(|_| ())
 }
 
 fn not_restored(plan: &Plan, error: Error) -> Error {

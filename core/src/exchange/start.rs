@@ -13,7 +13,7 @@ use super::inbound::InboundSlot;
 use super::interceptor::Interceptor;
 use super::note::Note;
 use super::plan::Plan;
-use super::{Exchange, ExchangedPort, prove, service};
+use super::{Exchange, ExchangedPort, interceptor, policies, prove, service};
 use crate::cluster::agent_link::AgentLink;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
@@ -186,7 +186,6 @@ impl Start<'_> {
         }
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         let agent = self.shared.agent()?;
-        let host: Host = self.or_cancelled(service::host(cluster, agent, plan, deadline)).await?;
         let name = self.shared.interceptor_name(&plan.service, &plan.uid);
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
         interceptor.create(self.shared, &host, found, plan, deadline).await?;
@@ -198,6 +197,14 @@ impl Start<'_> {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
         };
         self.kept = Some(Kept::new(self.shared, interceptor, pod, link, plan.clone()));
+        let labels = interceptor::pod_labels(&name, plan);
+        let looked = async {
+            tokio::try_join!(
+                service::host(cluster, agent, plan, deadline),
+                policies::check(cluster, plan, &labels, deadline)
+            )
+        };
+        let (host, ()): (Host, ()) = self.or_cancelled(looked).await?;
         Ok(())
     }
 
