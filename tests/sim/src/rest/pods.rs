@@ -8,6 +8,7 @@ use futures_util::stream;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::upgrade::Upgraded;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -146,21 +147,11 @@ pub(super) fn port_forward(
     if ports.is_empty() && !tunnel {
         return Err(Failure::bad_request("query parameter \"port\" is required"));
     }
-    let upgrade = hyper::upgrade::on(&mut request);
-    let (connection, stop) = (connection.clone(), shared.stop.clone());
-    shared.tasks.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let forwarding = async {
-            if tunnel {
-                spdy::serve(upgraded, run.address()).await;
-            } else {
-                port_forward::serve(upgraded, run.address(), &ports).await;
-            }
-        };
-        tokio::select! {
-            () = forwarding => {}
-            () = connection.until_cut() => {}
-            () = stop.cancelled() => {}
+    upgraded(shared, connection, &mut request, move |stream| async move {
+        if tunnel {
+            spdy::serve(stream, run.address()).await;
+        } else {
+            port_forward::serve(stream, run.address(), &ports).await;
         }
     });
     Ok(switching(&request, protocol))
@@ -190,17 +181,31 @@ pub(super) fn exec(
         stderr: asked.is_on("stderr"),
         tty: asked.is_on("tty"),
     };
-    let upgrade = hyper::upgrade::on(&mut request);
+    upgraded(shared, connection, &mut request, move |stream| async move {
+        exec::serve(stream, &run, &container, wanted).await;
+    });
+    Ok(switching(&request, protocol))
+}
+
+/// Once the connection speaks the other protocol, serves it, until it or this cluster ends.
+fn upgraded<F>(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &mut Request<Incoming>,
+    serve: impl FnOnce(Upgraded) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    let upgrade = hyper::upgrade::on(request);
     let (connection, stop) = (connection.clone(), shared.stop.clone());
     shared.tasks.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
+        let Ok(stream) = upgrade.await else { return };
         tokio::select! {
-            () = exec::serve(upgraded, &run, &container, wanted) => {}
+            () = serve(stream) => {}
             () = connection.until_cut() => {}
             () = stop.cancelled() => {}
         }
     });
-    Ok(switching(&request, protocol))
 }
 
 /// The WebSocket subprotocols that the client offers.
