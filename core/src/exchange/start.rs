@@ -187,6 +187,14 @@ impl Start<'_> {
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         let agent = self.shared.agent()?;
         let name = self.shared.interceptor_name(&plan.service, &plan.uid);
+        let labels = interceptor::pod_labels(&name, plan);
+        let looked = async {
+            tokio::try_join!(
+                service::host(cluster, agent, plan, deadline),
+                policies::check(cluster, plan, &labels, deadline)
+            )
+        };
+        let (host, ()): (Host, ()) = self.or_cancelled(looked).await?;
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
         interceptor.create(self.shared, &host, found, plan, deadline).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
@@ -197,14 +205,6 @@ impl Start<'_> {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
         };
         self.kept = Some(Kept::new(self.shared, interceptor, pod, link, plan.clone()));
-        let labels = interceptor::pod_labels(&name, plan);
-        let looked = async {
-            tokio::try_join!(
-                service::host(cluster, agent, plan, deadline),
-                policies::check(cluster, plan, &labels, deadline)
-            )
-        };
-        let (host, ()): (Host, ()) = self.or_cancelled(looked).await?;
         Ok(())
     }
 
