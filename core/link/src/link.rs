@@ -103,12 +103,13 @@ impl Link {
         Ok(CarrierId(id))
     }
 
-    /// Gives up one carrier; what was sent on it and not acknowledged is sent again on another.
-    pub fn detach(&self, carrier: CarrierId) {
-        self.shared.carrier_down(carrier.0);
+    /// Gives up one carrier in good order: nothing new goes on it, and it is closed when the peer has all that was sent there
+    /// (a round trip and a half; at most as long as a carrier may be silent). Never waits.
+    pub fn retire(&self, carrier: CarrierId) {
+        self.shared.act(|state| state.link.retire(carrier.0, now()));
     }
 
-    /// How many carriers are up; at 0 the link waits for a new one until its grace period ends.
+    /// How many carriers are up, without those that retire; at 0 the link waits for a new one until its grace period ends.
     pub fn carriers(&self) -> watch::Receiver<usize> {
         self.shared.carriers.subscribe()
     }

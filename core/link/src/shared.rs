@@ -75,7 +75,7 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Live,
-    /// The link is closed: the goodbye may still be sent.
+    /// The link, or this carrier, is at its end: the goodbye may still be sent.
     Closing,
     /// The link is done with the carrier.
     Gone,
@@ -302,13 +302,20 @@ impl State {
                 }
                 self.recount = true;
             }
+            Event::CarrierLeaving(id) => {
+                tracing::debug!(carrier = id, "a carrier is about to go");
+                self.recount = true;
+            }
             Event::CarrierEnded(id, end) => {
                 tracing::debug!(carrier = id, ?end, "the link gave up a carrier");
                 self.end_slot(id, || match end {
                     CarrierEnd::Refused(goodbye) => AttachError::Refused(goodbye),
                     CarrierEnd::Protocol(error) => AttachError::Protocol(error),
                     CarrierEnd::Unproven => AttachError::Unproven,
-                    CarrierEnd::Silent | CarrierEnd::Replaced | CarrierEnd::Abandoned => AttachError::Ended,
+                    CarrierEnd::Silent
+                    | CarrierEnd::Replaced
+                    | CarrierEnd::Abandoned
+                    | CarrierEnd::Retired => AttachError::Ended,
                 });
                 self.recount = true;
             }
@@ -343,11 +350,7 @@ impl State {
                 let reason = self.link.close_reason().cloned();
                 tracing::debug!(reason = reason.as_ref().map(tracing::field::display), "the link is closed");
                 for slot in self.slots.values_mut() {
-                    slot.phase.send_if_modified(|phase| {
-                        let live = *phase == Phase::Live;
-                        *phase = if live { Phase::Closing } else { *phase };
-                        live
-                    });
+                    slot.close();
                     if let (Some(up), Some(reason)) = (slot.up.take(), reason.clone()) {
                         let _ = up.send(Err(AttachError::Closed(reason)));
                     }
@@ -372,6 +375,13 @@ impl State {
                 idle.swap_remove(index);
                 wake.wakers.extend(slots.get_mut(&id).and_then(|slot| slot.writer.take()));
             }
+        }
+    }
+
+    /// The carrier has sent its last: what is left of it has its time to go.
+    pub(crate) fn close_slot(&mut self, id: u32) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.close();
         }
     }
 
@@ -406,6 +416,14 @@ impl Waiting {
 impl Slot {
     pub(crate) fn new(up: Option<oneshot::Sender<Result<(), AttachError>>>) -> Self {
         Self { writer: None, phase: watch::Sender::new(Phase::Live), up }
+    }
+
+    fn close(&mut self) {
+        self.phase.send_if_modified(|phase| {
+            let live = *phase == Phase::Live;
+            *phase = if live { Phase::Closing } else { *phase };
+            live
+        });
     }
 }
 

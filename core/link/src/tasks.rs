@@ -90,7 +90,8 @@ async fn send_all<W: CarrierWrite>(shared: &Shared, id: u32, write: &mut W) {
                 }
             },
             Fill::Close => {
-                // What became of it does not matter: the link is closed.
+                shared.act(|state| state.close_slot(id));
+                // What became of it does not matter: all is said.
                 let _ = write.close().await;
                 return;
             }

@@ -125,7 +125,7 @@ async fn a_link_long_without_a_carrier_gives_way() {
         panic!()
     };
     let (Ok(_), Ok(Attached::New(stays_agent))) = attach_in_memory(&stays, &acceptor).await else { panic!() };
-    gone.detach(carrier);
+    gone.retire(carrier);
     let mut carriers = gone_agent.carriers();
     must("the loss", carriers.wait_for(|up| *up == 0)).await.unwrap();
     // It may be back in a moment.
@@ -302,4 +302,66 @@ async fn a_cancelled_attach_leaves_no_carrier() {
     let mut hello = Vec::new();
     must("the carrier's end", far.read_to_end(&mut hello)).await.unwrap();
     assert_eq!(link.stats().carriers, 0);
+}
+
+/// Tells by its end when a carrier's reader has ended.
+struct Marked<R> {
+    read: R,
+    _mark: std::sync::Arc<()>,
+}
+
+impl<R: CarrierRead> CarrierRead for Marked<R> {
+    async fn recv(&mut self) -> io::Result<Option<Bytes>> {
+        self.read.recv().await
+    }
+}
+
+#[tokio::test]
+async fn a_carrier_is_retired_under_full_load_and_nothing_is_said_twice() {
+    let (link, acceptor) = (client(), Acceptor::new(LinkConfig::new(Role::Gateway), 1).unwrap());
+    let marks = [(); 4].map(|()| std::sync::Arc::new(()));
+    let (mut ids, mut agent) = (Vec::new(), None);
+    for carrier in 0..2 {
+        let (near, far) = tcp_pair().await;
+        let ((read, write), (far_read, far_write)) = (near.into_split(), far.into_split());
+        let (attached, joined) = tokio::join!(
+            link.attach(Marked { read: IoRead::new(read), _mark: marks[carrier * 2].clone() }, write, soon()),
+            acceptor.carrier(
+                Marked { read: IoRead::new(far_read), _mark: marks[carrier * 2 + 1].clone() },
+                far_write,
+                soon()
+            )
+        );
+        ids.push(attached.unwrap());
+        if let Attached::New(new) = joined.unwrap() {
+            agent = Some(new);
+        }
+    }
+    let agent = agent.unwrap();
+    let (near, far) = stream(&link, &agent).await;
+    let ((mut near_read, near_write), (mut far_read, far_write)) =
+        (tokio::io::split(near), tokio::io::split(far));
+    let bytes = noise(16 << 20);
+    let writers = [write_all(near_write, &bytes), write_all(far_write, &bytes)];
+    let mut up = vec![0; bytes.len()];
+    must("the first half", far_read.read_exact(&mut up[..8 << 20])).await.unwrap();
+    link.retire(ids[0]);
+    assert_eq!(link.stats().carriers, 1);
+    let rest = async { far_read.read_exact(&mut up[8 << 20..]).await.unwrap() };
+    let (_, down) = must("all of it", async { tokio::join!(rest, read_all(&mut near_read)) }).await;
+    assert!(up[..] == bytes[..] && down[..] == bytes[..]);
+    // Both ends are done with the carrier, and only with this one.
+    let over = async {
+        while marks[..2].iter().any(|mark| std::sync::Arc::strong_count(mark) > 1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    must("the carrier's end", over).await;
+    for end in [&link, &agent] {
+        let stats = end.stats();
+        assert_eq!((stats.resent, stats.carriers_lost, stats.carriers), (0, 0, 1));
+        assert_eq!(end.close_reason(), None);
+    }
+    assert!(marks[2..].iter().all(|mark| std::sync::Arc::strong_count(mark) > 1));
+    writers.iter().for_each(|writer| writer.abort());
 }

@@ -114,10 +114,10 @@ codes! {
 }
 
 impl GoodbyeCode {
-    /// Whether it is only said, on a link that is up, and changes nothing: [`Draining`](Self::Draining) and all codes of
-    /// later versions from 64 on. Unknown ones below end the link.
+    /// Whether it is only said, on a link that is up, which goes on whether it is known or not: [`Draining`](Self::Draining)
+    /// and all codes from 64 on. Unknown ones below end the link.
     pub fn is_notice(self) -> bool {
-        matches!(self, Self::Draining | Self::Other(64..))
+        self == Self::Draining || self.number() >= 64
     }
 }
 
@@ -148,6 +148,8 @@ codes! {
         Role = 11, "wrong role";
         /// The sender is done with this carrier, and with nothing else: the link lives.
         Carrier = 12, "carrier given up";
+        /// The sender puts nothing new on this carrier, and nothing at all once the receiver has said the same. A notice.
+        Retiring = 64, "carrier retires";
     }
 }
 

@@ -70,7 +70,10 @@
 //!   gives its peer another silence period, and a link without carriers 15 s more, before it judges.
 //! - **Goodbye.** On a carrier that is up GOODBYE ends the link, also with a code that is not known, but for: `draining`, which
 //!   announces that the sender is about to leave; `carrier given up`, which ends this carrier alone; and all codes from 64 on,
-//!   which are notices for later versions and change nothing. As the first frame it turns the carrier away.
+//!   which are notices that may be skipped. As the first frame it turns the carrier away.
+//! - **Retiring.** Who wants to be rid of a carrier puts nothing new on it and says GOODBYE `carrier retires` there. The other
+//!   acknowledges what came, does and says the same. When the first has heard that and everything of its own is
+//!   acknowledged, it says its last ACK and `carrier given up`: nothing is on its way then, and nothing is said again.
 //! - **Opening.** An OPEN whose fields cannot be read is refused as `not supported`; only a wrong number breaks the protocol.
 //!
 //! Whatever else a peer does wrong is a [`ProtocolError`] and closes the link (before the first hello, only the carrier).

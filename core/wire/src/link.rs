@@ -12,6 +12,7 @@ mod ops;
 mod pace;
 mod ranges;
 mod recv;
+mod retire;
 mod send;
 mod stream;
 mod streams;
@@ -288,9 +289,9 @@ impl Link {
         &self.config
     }
 
-    /// Carriers that are up.
+    /// Carriers that are up, without those that are about to go.
     pub fn live_carriers(&self) -> usize {
-        self.carriers.values().filter(|carrier| carrier.up && !carrier.finished).count()
+        self.carriers.values().filter(|carrier| carrier.is_usable()).count()
     }
 
     /// The smallest smoothed round trip among the carriers that are up.

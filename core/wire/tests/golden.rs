@@ -247,7 +247,8 @@ fn codes_are_as_they_were() {
         "1 connection reset, 2 dropped, 3 link lost, 4 link closed, 5 agent restarted, 6 timed out, 7 internal error, \
          8 cancelled",
         "1 closed, 2 unknown link, 3 draining, 4 no common version, 5 wrong secret, 6 busy, 7 protocol error, \
-         8 internal error, 9 link lost, 10 agent restarted, 11 wrong role, 12 carrier given up",
+         8 internal error, 9 link lost, 10 agent restarted, 11 wrong role, 12 carrier given up, \
+         64 carrier retires",
         "1 not supported, 2 malformed, 3 not allowed, 4 held by another client, 5 not armed, 6 timed out, 7 busy, \
          8 internal error, 9 no such port",
         "1 client, 2 gateway, 3 interceptor, 4 twin",

@@ -122,7 +122,7 @@ impl Keeper {
         let live = self.live.remove(at);
         self.moved += live.facts.moved();
         tracing::debug!(pod = &*self.way.pod, "a carrier is given up");
-        self.way.link.detach(live.carrier);
+        self.way.link.retire(live.carrier);
     }
 
     fn dialled(&mut self, dialled: Result<Dialled>) {

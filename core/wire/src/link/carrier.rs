@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::pace::Pace;
+use super::{pace::Pace, retire::Leaving};
 use crate::{FrameReader, Goodbye, Refusal, code::ResetCode, config::LinkConfig};
 
 /// A frame that is kept until the peer's link holds it, and is sent again when its carrier is lost.
@@ -60,6 +60,8 @@ pub(super) struct Carrier {
     pub(super) proven: bool,
     /// The last frame to send here.
     pub(super) farewell: Option<Goodbye>,
+    /// It is to be given up: nothing new goes here.
+    pub(super) leaving: Option<Leaving>,
     /// The farewell is out: the carrier is to be closed.
     pub(super) finished: bool,
     /// A notice that this end is leaving waits to be sent.
@@ -118,6 +120,7 @@ impl Carrier {
             greeted: false,
             proven: false,
             farewell: None,
+            leaving: None,
             finished: false,
             notice: false,
             retained: VecDeque::new(),
@@ -207,11 +210,16 @@ impl Carrier {
         Some(sample)
     }
 
+    /// Whether something waits to be told.
+    fn notices(&self) -> bool {
+        self.notice || self.leaving.as_ref().is_some_and(|leaving| leaving.notice)
+    }
+
     /// Whether frames of this carrier alone wait to be sent.
     pub(super) fn wants(&self) -> bool {
         !self.finished
             && (!self.greeted
                 || self.farewell.is_some()
-                || self.up && (self.pong.is_some() || self.ping_due || self.notice || self.ack_due))
+                || self.up && (self.pong.is_some() || self.ping_due || self.notices() || self.ack_due))
     }
 }

@@ -78,7 +78,7 @@ impl Link {
         if self.closed.is_some() {
             return;
         }
-        self.carriers_lost += u64::from(carrier.up);
+        self.carriers_lost += u64::from(carrier.up && !carrier.finished);
         if carrier.up {
             remember(&mut self.late_acks, (id, carrier.received));
         }

@@ -9,6 +9,8 @@ use crate::{
 pub enum Event {
     /// The peer has said hello on the carrier.
     CarrierUp(CarrierId),
+    /// Nothing new goes on the carrier any more, by this end's wish or the peer's: it is about to go.
+    CarrierLeaving(CarrierId),
     /// The link is done with the carrier, for a reason of its own: close it. Needs no `carrier_down`.
     CarrierEnded(CarrierId, CarrierEnd),
     /// The peer wants to open a stream; it is held until [`Link::release`].
@@ -42,6 +44,8 @@ pub enum CarrierEnd {
     Replaced,
     /// The peer has lost it or given it up.
     Abandoned,
+    /// It was given up on purpose, when nothing was left on it.
+    Retired,
 }
 
 /// Why a link ended.

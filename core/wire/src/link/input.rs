@@ -96,8 +96,8 @@ impl Link {
             }
             Frame::Ack { carrier, frames, last } => {
                 self.handle_ack(carrier, frames, now)?;
-                if last && self.carriers.contains_key(&carrier) {
-                    self.end_carrier(carrier, CarrierEnd::Abandoned, now);
+                if last {
+                    self.given_up(carrier, now);
                 }
                 Ok(())
             }
@@ -178,7 +178,9 @@ impl Link {
                 self.events.push_back(Event::PeerDraining(goodbye.text));
             }
         } else if goodbye.code == GoodbyeCode::Carrier {
-            self.end_carrier(id, CarrierEnd::Abandoned, now);
+            self.given_up(id, now);
+        } else if goodbye.code == GoodbyeCode::Retiring {
+            self.handle_retiring(id, now);
         } else if !goodbye.code.is_notice() {
             let reason = forgotten(&goodbye).unwrap_or(CloseReason::Peer(goodbye));
             self.close_with(reason, None);
@@ -212,6 +214,7 @@ impl Link {
         if carrier.resaid > 0 && !self.resend.is_empty() {
             self.forget_resend(id, frames);
         }
+        self.part(id);
         Ok(())
     }
 

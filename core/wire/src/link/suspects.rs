@@ -33,14 +33,16 @@ impl Carrier {
     }
 
     fn is_healthy(&self) -> bool {
-        self.up && !self.finished && !self.suspect
+        self.is_usable() && !self.suspect
     }
 }
 
 impl Link {
     /// Whether what any carrier can send should not go on this one.
     pub(super) fn is_avoided(&self, id: CarrierId) -> bool {
-        self.carriers.get(&id).is_some_and(|carrier| carrier.suspect) && self.has_healthy()
+        self.carriers
+            .get(&id)
+            .is_some_and(|carrier| carrier.leaving.is_some() || carrier.suspect && self.has_healthy())
     }
 
     pub(super) fn has_healthy(&self) -> bool {

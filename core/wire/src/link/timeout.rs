@@ -15,7 +15,13 @@ impl Link {
         }
         let carriers = self.carriers.values().filter(|carrier| carrier.up).flat_map(|carrier| {
             let ack_at = carrier.ack_at.filter(|_| !carrier.ack_due);
-            [Some(carrier.ping_at), Some(carrier.dead_at()), ack_at, self.suspect_at(carrier)]
+            [
+                Some(carrier.ping_at),
+                Some(carrier.dead_at()),
+                ack_at,
+                self.suspect_at(carrier),
+                carrier.leave_at(),
+            ]
         });
         carriers.chain([self.grace_at, self.look_at]).flatten().min()
     }
@@ -43,6 +49,7 @@ impl Link {
             self.end_carrier(id, CarrierEnd::Silent, now);
         }
         self.suspect(now);
+        self.part_late(now);
         if self.look_at.is_some_and(|at| at <= now) {
             self.look();
         }

@@ -47,6 +47,9 @@ impl Link {
             }
         }
         if let Some(goodbye) = carrier.farewell.take() {
+            if carrier.leaving.is_some() {
+                Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
+            }
             Frame::Goodbye(goodbye).encode(out);
             carrier.finished = true;
         }
@@ -74,6 +77,13 @@ impl Link {
         }
         if std::mem::take(&mut carrier.ack_due) {
             Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
+        }
+        if let Some(leaving) = &mut carrier.leaving
+            && std::mem::take(&mut leaving.notice)
+        {
+            Frame::Goodbye(Goodbye::new(GoodbyeCode::Retiring, "")).encode(out);
+            self.part(id);
+            return true;
         }
         let before = carrier.sent_frames();
         let mut bytes = 0;
@@ -103,7 +113,7 @@ impl Link {
     /// Whether anything waits that any carrier can send, and this one may send now: it is up, it is not suspect while another
     /// is not, and if it is bytes of streams, there are not too many under way on it.
     pub fn carrier_takes_shared(&self, id: CarrierId) -> bool {
-        let Some(carrier) = self.carriers.get(&id).filter(|carrier| carrier.up && !carrier.finished) else {
+        let Some(carrier) = self.carriers.get(&id).filter(|carrier| carrier.is_usable()) else {
             return false;
         };
         let waits = !self.urgent.is_empty() && !self.lags(id)
@@ -239,7 +249,7 @@ impl Link {
 
     /// Whether only bulk is to go on this carrier, since others are so much faster.
     fn lags(&self, id: CarrierId) -> bool {
-        let usual = |carrier: &&Carrier| carrier.up && !carrier.finished && !carrier.suspect;
+        let usual = |carrier: &&Carrier| carrier.is_usable() && !carrier.suspect;
         let best = self.carriers.values().filter(usual).filter_map(|carrier| carrier.pace.usual()).min();
         self.carriers.get(&id).zip(best).is_some_and(|(carrier, best)| carrier.pace.lags(best))
     }

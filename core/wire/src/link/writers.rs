@@ -1,6 +1,6 @@
 //! Room for those who write.
 
-use super::{Event, LOOK, Link, StreamId, TURN};
+use super::{Event, LOOK, Link, StreamId, TURN, carrier::Carrier};
 use crate::link::stream::Stream;
 
 /// What one stream, and all together, hold while no carrier is up.
@@ -126,6 +126,6 @@ impl Link {
     }
 
     fn is_carried(&self) -> bool {
-        self.carriers.values().any(|carrier| carrier.up && !carrier.finished)
+        self.carriers.values().any(Carrier::is_usable)
     }
 }

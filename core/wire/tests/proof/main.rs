@@ -13,5 +13,6 @@ mod ends;
 mod fair;
 mod meetings;
 mod random;
+mod retire;
 mod skew;
 mod transcripts;

@@ -175,6 +175,16 @@ impl World {
         }
     }
 
+    /// An end retires a carrier, if it is awake and has that one.
+    pub(crate) fn retire(&mut self, end: usize, id: CarrierId) -> bool {
+        let (now, awake) = (self.now, self.awake(end));
+        let Some(link) = self.links[end].as_mut().filter(|link| awake && link.has_carrier(id)) else {
+            return false;
+        };
+        link.retire(id, now);
+        true
+    }
+
     /// The agent's process ends, and another one takes its place.
     pub(crate) fn restart_agent(&mut self) {
         self.links[AGENT] = None;
@@ -421,6 +431,10 @@ impl World {
                 if finished && let Some(wire) = self.wires.get_mut(&id) {
                     wire.close(end, now);
                     moved = true;
+                    if let Some(link) = self.links[end].as_mut().filter(|link| link.close_reason().is_none())
+                    {
+                        link.carrier_down(id, now);
+                    }
                 }
             }
         }

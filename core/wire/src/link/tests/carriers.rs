@@ -332,3 +332,54 @@ fn as_many_carriers_as_allowed_and_a_silent_one_makes_place() {
     assert_eq!(pair.client.live_carriers(), 1);
     assert_eq!(pair.count(AGENT, |event| matches!(event, Event::CarrierEnded(_, CarrierEnd::Replaced))), 1);
 }
+
+#[test]
+fn a_carrier_is_retired_when_nothing_is_left_on_it() {
+    for end in [CLIENT, AGENT] {
+        let mut pair = Pair::connected(2);
+        let id = pair.open(CLIENT);
+        pair.write(CLIENT, id, &[1; 50_000]);
+        pair.write(AGENT, id, &[2; 50_000]);
+        let now = pair.now;
+        // Some of both is on its way there.
+        let mut bytes = BytesMut::new();
+        for end in [CLIENT, AGENT] {
+            assert!(pair.end(end).poll_transmit(1, now, &mut bytes, 16 << 10));
+            let bytes = bytes.split().freeze();
+            let wire = pair.wires.get_mut(&1).unwrap();
+            if end == CLIENT { wire.to_agent.push_back(bytes) } else { wire.to_client.push_back(bytes) }
+        }
+        pair.end(end).retire(1, now);
+        pair.end(end).retire(1, now);
+        assert_eq!(pair.end(end).live_carriers(), 1);
+        pair.run();
+        assert!(pair.end(end).carrier_finished(1), "it is to be closed");
+        assert_eq!(pair.count(1 - end, |event| *event == Event::CarrierEnded(1, CarrierEnd::Retired)), 1);
+        pair.cut(1);
+        for end in [CLIENT, AGENT] {
+            assert_eq!(pair.count(end, |event| *event == Event::CarrierLeaving(1)), 1);
+            let stats = pair.end(end).stats();
+            assert_eq!((stats.resent, stats.carriers_lost, stats.carriers), (0, 0, 1));
+        }
+        assert_eq!(pair.read(AGENT, id), [1; 50_000]);
+        assert_eq!(pair.read(CLIENT, id), [2; 50_000]);
+    }
+}
+
+#[test]
+fn a_retired_carrier_that_nobody_closes_goes_by_itself() {
+    let mut pair = Pair::connected(2);
+    pair.wires.get_mut(&1).unwrap().stuck = true;
+    let now = pair.now;
+    pair.client.retire(1, now);
+    pair.pass(Duration::from_secs(6));
+    assert!(!pair.client.has_carrier(1) && !pair.agent().has_carrier(1));
+    // One that is not up yet, and one that is not known.
+    let id = pair.client.carrier_up(pair.now).unwrap();
+    let now = pair.now;
+    pair.client.retire(id, now);
+    pair.client.retire(77, now);
+    pair.collect();
+    assert_eq!(pair.count(CLIENT, |event| *event == Event::CarrierEnded(id, CarrierEnd::Retired)), 1);
+    assert_eq!(pair.client.live_carriers(), 1);
+}

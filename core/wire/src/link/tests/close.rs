@@ -186,7 +186,7 @@ fn say(pair: &mut Pair, carrier: CarrierId, frames: &[Frame]) {
 fn a_goodbye_may_be_of_one_carrier_or_a_notice() {
     let mut pair = Pair::connected(2);
     let id = pair.open(CLIENT);
-    let notice = Goodbye::new(GoodbyeCode::Other(64), "of a later version");
+    let notice = Goodbye::new(GoodbyeCode::Other(65), "of a later version");
     say(
         &mut pair,
         2,

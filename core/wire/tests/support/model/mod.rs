@@ -179,6 +179,12 @@ impl Model {
                     world.cut(id, how);
                 }
             }
+            Op::Retire { end, pick } => {
+                let ids: Vec<_> = world.wires.keys().copied().collect();
+                if let Some(id) = choose(&ids, pick) {
+                    world.retire(end, id);
+                }
+            }
             Op::Blackout { how, time } => {
                 for id in world.wires.keys().copied().collect::<Vec<_>>() {
                     world.cut(id, how);

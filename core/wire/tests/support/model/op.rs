@@ -99,6 +99,11 @@ pub(crate) enum Op {
         end: usize,
         time: Duration,
     },
+    /// An end retires a carrier.
+    Retire {
+        end: usize,
+        pick: u8,
+    },
     /// The agent's process is another one.
     Restart,
 }
@@ -140,6 +145,7 @@ impl Op {
             }
             248..254 => Self::Freeze { end, time: millis(if bits & 6 == 6 { 40_000 } else { 5000 }) },
             _ if bits == 0xff => Self::Restart,
+            254 => Self::Retire { end, pick },
             _ => Self::Pass(millis(20)),
         }
     }

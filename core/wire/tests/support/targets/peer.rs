@@ -37,6 +37,7 @@ enum Act {
     Pass(Duration),
     CarrierDown(u32),
     CarrierUp,
+    Retire(u32),
 }
 
 /// Numbers that are small, near a window, near a limit, or enormous.
@@ -92,6 +93,7 @@ impl Act {
             240..246 => Self::Pass(Duration::from_millis(u64::from(a) * u64::from(b & 15))),
             246..250 => Self::CarrierDown(u32::from(a & 7)),
             250..254 => Self::CarrierUp,
+            254 => Self::Retire(u32::from(a & 7)),
             _ => Self::Say(Frame::Hello(Box::new(hello(Role::Client, u32::from(a))))),
         }
     }
@@ -158,6 +160,7 @@ impl Victim {
             Act::Local { stream, what, length } => self.local(stream, what, length),
             Act::Pass(time) => self.pass(time),
             Act::CarrierDown(id) => self.link.carrier_down(id, self.now),
+            Act::Retire(id) => self.link.retire(id, self.now),
             Act::CarrierUp if self.is_client => {
                 if let Some(id) = self.link.carrier_up(self.now).filter(|id| *id < 8) {
                     self.look();
