@@ -7,9 +7,10 @@ mod interceptor;
 pub(crate) mod note;
 mod patience;
 mod plan;
-mod prove;
-mod service;
 mod policies;
+mod prove;
+pub(crate) mod put_back;
+mod service;
 mod start;
 mod stop;
 

@@ -28,6 +28,7 @@
 
 mod backoff;
 pub mod blocking;
+mod care;
 mod cluster;
 mod config;
 mod deadline;
@@ -47,6 +48,10 @@ mod target;
 mod tasks;
 mod to;
 
+pub use crate::care::{
+    CleanOptions, Cleaned, Condition, Left, Life, RecoverOptions, Recovered, Removal, ServiceStatus,
+    SessionStatus, Status, StatusOptions, StatusWatch, Unseen, clean, recover, status, watch_status,
+};
 pub use crate::config::{AgentSource, Config};
 pub use crate::deadline::Deadline;
 pub use crate::error::{Error, ErrorClass, ErrorCode, Result};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::parts::Part;
-pub(crate) use self::shared::{Reservation, Shared};
+pub(crate) use self::shared::{Reservation, Shared, who};
 use crate::event::Events;
 use crate::exchange::{self, Exchange, ExchangeOptions};
 use crate::forward::{self, Forward, ForwardOptions};

@@ -14,10 +14,10 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Renewal, Unreachable};
+use super::client::{self, Options, Renewal, Unreachable};
 use super::names;
 use crate::backoff::{Backoff, Pace};
-use crate::{Deadline, Error, ErrorCode, Result};
+use crate::{Config, Deadline, Error, ErrorCode, Result};
 
 /// A single request to the API server takes no longer than this, whatever the deadline of the whole.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -75,6 +75,19 @@ impl Cluster {
         Self { client, namespace, server }
     }
 
+    /// The cluster and namespace that the settings lead to, and the context that was used. Nothing is asked of the API
+    /// server yet.
+    pub(crate) async fn connect(config: &Config, deadline: Deadline) -> Result<(Self, Option<String>)> {
+        let options = Options {
+            kubeconfig: config.kubeconfig.as_deref(),
+            context: config.context.as_deref(),
+            namespace: config.namespace.as_deref(),
+        };
+        let loaded = client::connect(options, deadline.left()).await?;
+        let server = loaded.server.to_string();
+        Ok((Self::new(loaded.client, loaded.namespace, server), loaded.context))
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -110,7 +123,6 @@ impl Cluster {
     }
 
     /// The same, of all namespaces where `everywhere`.
-    #[expect(dead_code, reason = "of status and clean, which follow")]
     pub(crate) async fn list_in<K: Object>(
         &self,
         everywhere: bool,

@@ -12,11 +12,30 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Returns when there is no object of that name.
 pub(crate) async fn wait<K: Object>(cluster: &Cluster, name: &str, deadline: Deadline) -> Result<()> {
+    wait_while::<K>(cluster, name, |_| true, deadline).await
+}
+
+/// Returns when there is no object of that name, or another one.
+pub(crate) async fn wait_for<K: Object>(
+    cluster: &Cluster,
+    name: &str,
+    uid: &str,
+    deadline: Deadline,
+) -> Result<()> {
+    wait_while(cluster, name, |found: &K| found.meta().uid.as_deref() == Some(uid), deadline).await
+}
+
+async fn wait_while<K: Object>(
+    cluster: &Cluster,
+    name: &str,
+    same: impl Fn(&K) -> bool,
+    deadline: Deadline,
+) -> Result<()> {
     let mut backoff = Backoff::new(Pace { first: LOOK, last: Duration::from_secs(1) });
     loop {
         let pause = match cluster.find::<K>(name, deadline).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(_)) => LOOK,
+            Ok(Some(found)) if same(&found) => LOOK,
+            Ok(_) => return Ok(()),
             Err(error) if is_passing(&error) && !deadline.left().is_zero() => backoff.after(&error),
             Err(error) => return Err(error),
         };

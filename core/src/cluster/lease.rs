@@ -159,7 +159,6 @@ pub(crate) async fn bury(cluster: &Cluster, dead: &Known, deadline: Deadline) ->
 }
 
 /// Writes on a session's Lease that a Service was put back by hand. `false` when there is no such Lease.
-#[expect(dead_code, reason = "of status and clean, which follow")]
 pub(crate) async fn mark_recovered(
     cluster: &Cluster,
     lease: &str,

@@ -102,6 +102,11 @@ pub(crate) fn lease(session: &str) -> String {
     format!("kubetether-{session}")
 }
 
+/// The session of a Lease of that name.
+pub(crate) fn session_of_lease(lease: &str) -> Option<&str> {
+    lease.strip_prefix("kubetether-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

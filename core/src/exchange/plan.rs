@@ -309,11 +309,11 @@ fn protocol(service: &str, port: &ServicePort) -> Result<Protocol> {
     }
 }
 
-fn live_ports(live: &Service) -> Vec<ServicePort> {
+pub(super) fn live_ports(live: &Service) -> Vec<ServicePort> {
     live.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default()
 }
 
-fn target_of(port: &ServicePort) -> IntOrString {
+pub(super) fn target_of(port: &ServicePort) -> IntOrString {
     // The API server fills it in with the port itself where it is left out.
     port.target_port.clone().unwrap_or(IntOrString::Int(port.port))
 }
@@ -322,22 +322,22 @@ fn is_listen(port: &ServicePort, listen: u16) -> bool {
     target_of(port) == IntOrString::Int(i32::from(listen))
 }
 
-fn is_any_listen(port: &ServicePort) -> bool {
+pub(super) fn is_any_listen(port: &ServicePort) -> bool {
     (FIRST_LISTEN..FIRST_LISTEN + MAX_PORTS as u16).any(|listen| is_listen(port, listen))
 }
 
-fn unchanged(live: &Service) -> Vec<Value> {
+pub(super) fn unchanged(live: &Service) -> Vec<Value> {
     vec![
         json!({ "op": "test", "path": "/metadata/uid", "value": live.metadata.uid }),
         json!({ "op": "test", "path": "/metadata/resourceVersion", "value": live.metadata.resource_version }),
     ]
 }
 
-fn set_target(at: usize, target: &IntOrString) -> Value {
+pub(super) fn set_target(at: usize, target: &IntOrString) -> Value {
     json!({ "op": "add", "path": format!("/spec/ports/{at}/targetPort"), "value": target })
 }
 
-fn annotation_path() -> String {
+pub(super) fn annotation_path() -> String {
     api::annotation_path(names::EXCHANGE)
 }
 

@@ -204,7 +204,10 @@ async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Dea
     match fields::give_up(cluster, &restored, deadline).await {
         Err(error) if !api::is_conflict(&error) => {
             // It is as it was, and that is what counts.
-            tracing::debug!(error = error.report(), "the cluster still has us for a manager of a Service's fields");
+            tracing::debug!(
+                error = error.report(),
+                "the cluster still has us for a manager of a Service's fields"
+            );
             Ok(())
         }
         done => done,

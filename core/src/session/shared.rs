@@ -10,7 +10,7 @@ use super::parts::{Part, Parts};
 use super::tenure::Tenure;
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_link::{Health, Links};
-use crate::cluster::client::{self, LoadError, Options};
+use crate::cluster::client::LoadError;
 use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
@@ -104,14 +104,7 @@ impl Shared {
     }
 
     async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
-        let options = Options {
-            kubeconfig: config.kubeconfig.as_deref(),
-            context: config.context.as_deref(),
-            namespace: config.namespace.as_deref(),
-        };
-        let loaded = client::connect(options, deadline.left()).await?;
-        let server = loaded.server.to_string();
-        let cluster = Cluster::new(loaded.client, loaded.namespace, server);
+        let (cluster, context) = Cluster::connect(&config, deadline).await?;
         let id = format!("{:08x}", rand::random::<u32>());
         let who = config.who.clone().unwrap_or_else(who);
         let tasks = Tasks::new();
@@ -121,7 +114,7 @@ impl Shared {
             who,
             config,
             cluster,
-            context: loaded.context,
+            context,
             hub: Arc::new(Hub::new()),
             state: watch::Sender::new(SessionState::Ready),
             tasks,

@@ -131,7 +131,6 @@ impl Jury {
     }
 
     /// All Leases that are there.
-    #[expect(dead_code, reason = "of status and clean, which follow")]
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Place, &Known)> {
         self.judges.iter().filter_map(|(place, judge)| Some((place, judge.as_ref()?.1.as_ref()?)))
     }
@@ -199,7 +198,6 @@ fn verdict(judge: Option<&(Judge, Option<Known>)>) -> Verdict {
 }
 
 /// All Leases of ours in a namespace, or everywhere, heard by the jury; those that it knew and are gone are heard as gone.
-#[expect(dead_code, reason = "of status and clean, which follow")]
 pub(crate) async fn hear_all(
     jury: &mut Jury,
     cluster: &Cluster,

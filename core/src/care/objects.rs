@@ -1,0 +1,262 @@
+//! kubetether's own objects in a namespace: found, told apart, taken away.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Preconditions, PropagationPolicy};
+
+use super::Unseen;
+use crate::cluster::api::{self, Object};
+use crate::cluster::{Cluster, gone, names};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// On slices that Kubernetes makes by itself, with the labels of their Service.
+const SLICE_OF: &str = "endpointslice.kubernetes.io/managed-by";
+/// Its value there.
+const KUBERNETES: &str = "endpointslice-controller.k8s.io";
+
+/// What an object of ours is, in the order in which they are taken away: what owns others first, what leads back to the
+/// original pods after what uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Deployment,
+    Job,
+    EndpointSlice,
+    Service,
+    PodDisruptionBudget,
+    RoleBinding,
+    Role,
+    ServiceAccount,
+    ConfigMap,
+}
+
+/// Does something with the type of a kind.
+macro_rules! typed {
+    ($kind:expr, $K:ident => $work:expr) => {
+        match $kind {
+            Kind::Deployment => {
+                type $K = Deployment;
+                $work
+            }
+            Kind::Job => {
+                type $K = Job;
+                $work
+            }
+            Kind::EndpointSlice => {
+                type $K = EndpointSlice;
+                $work
+            }
+            Kind::Service => {
+                type $K = Service;
+                $work
+            }
+            Kind::PodDisruptionBudget => {
+                type $K = PodDisruptionBudget;
+                $work
+            }
+            Kind::RoleBinding => {
+                type $K = RoleBinding;
+                $work
+            }
+            Kind::Role => {
+                type $K = Role;
+                $work
+            }
+            Kind::ServiceAccount => {
+                type $K = ServiceAccount;
+                $work
+            }
+            Kind::ConfigMap => {
+                type $K = ConfigMap;
+                $work
+            }
+        }
+    };
+}
+
+/// All kinds.
+pub(crate) const KINDS: [Kind; 9] = [
+    Kind::Deployment,
+    Kind::Job,
+    Kind::EndpointSlice,
+    Kind::Service,
+    Kind::PodDisruptionBudget,
+    Kind::RoleBinding,
+    Kind::Role,
+    Kind::ServiceAccount,
+    Kind::ConfigMap,
+];
+
+/// An object of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Ours {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    uid: String,
+    version: String,
+    /// `interceptor` or `gateway`; none on what several share.
+    pub(crate) role: Option<String>,
+    /// Which interceptor or gateway it belongs to.
+    pub(crate) instance: Option<String>,
+    /// The Lease of the one session it serves, where it says so.
+    pub(crate) lease: Option<String>,
+    /// Its owners' uids.
+    owners: Vec<String>,
+    /// How many of its pods are ready, of those that have pods.
+    pub(crate) ready: Option<i32>,
+    /// The Service itself, of those that lead back to original pods.
+    pub(crate) service: Option<Box<Service>>,
+}
+
+impl Ours {
+    fn new(kind: Kind, meta: &ObjectMeta) -> Self {
+        let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
+        Self {
+            kind,
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            version: meta.resource_version.clone().unwrap_or_default(),
+            role: label(names::ROLE),
+            instance: label(names::INSTANCE),
+            lease: meta.annotations.as_ref().and_then(|all| all.get(names::SESSION_LEASE)).cloned(),
+            owners: meta.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
+            ready: None,
+            service: None,
+        }
+    }
+
+    /// `plural/name`, as the API server names it.
+    pub(crate) fn object(&self) -> String {
+        typed!(self.kind, K => api::object::<K>(&self.name))
+    }
+
+    /// Whether it has owners that are none of these.
+    pub(crate) fn has_owners_but(&self, others: &[&Self]) -> bool {
+        self.owners.iter().any(|owner| !others.iter().any(|other| other.uid == *owner))
+    }
+
+    /// Deletes it, if it still is this one.
+    pub(crate) async fn delete(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
+        // Whoever made a shared one theirs meanwhile changed it; what only counts its pods changes all the time.
+        let version = (self.kind == Kind::ConfigMap).then(|| self.version.clone());
+        let this = Preconditions { uid: Some(self.uid.clone()), resource_version: version };
+        // Gone only when all they own is.
+        let foreground = PropagationPolicy::Foreground;
+        let deleted =
+            typed!(self.kind, K => cluster.delete::<K>(&self.name, Some(this), foreground, deadline).await);
+        match deleted {
+            // It is another one by now, and somebody's.
+            Err(error) if api::is_conflict(&error) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    /// Waits until it is gone, or is another one.
+    pub(crate) async fn gone(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
+        typed!(self.kind, K => gone::wait_for::<K>(cluster, &self.name, &self.uid, deadline).await)?;
+        if self.kind == Kind::Service {
+            // Kubernetes keeps one beside each Service, owned by nobody.
+            gone::wait_if_allowed::<Endpoints>(cluster, &self.name, deadline).await?;
+        }
+        Ok(())
+    }
+}
+
+/// All objects of ours that may be seen, in a namespace or everywhere; what may not be is told.
+pub(crate) async fn find(
+    cluster: &Cluster,
+    everywhere: bool,
+    kinds: &[Kind],
+    deadline: Deadline,
+) -> Result<(Vec<Ours>, Vec<Unseen>)> {
+    let ours = format!("{}={}", names::MANAGED_BY, names::KUBETETHER);
+    let lists = kinds.iter().map(|kind| list(cluster, everywhere, *kind, &ours, deadline));
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
+    for (kind, listed) in kinds.iter().zip(futures_util::future::join_all(lists).await) {
+        match listed {
+            Ok(objects) => found.extend(objects),
+            Err(error) if error.code() == ErrorCode::Forbidden => {
+                // Others are owned by those, or could not have been made without the same right.
+                if matches!(kind, Kind::Deployment | Kind::Job | Kind::Service | Kind::ConfigMap) {
+                    unseen.push(Unseen::new(&error));
+                }
+            }
+            // A cluster without that kind.
+            Err(error) if error.code() == ErrorCode::NoSuchTarget => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, unseen))
+}
+
+async fn list(
+    cluster: &Cluster,
+    everywhere: bool,
+    kind: Kind,
+    selector: &str,
+    deadline: Deadline,
+) -> Result<Vec<Ours>> {
+    async fn metas<K: Object>(
+        cluster: &Cluster,
+        everywhere: bool,
+        selector: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<K>> {
+        cluster.list_in::<K>(everywhere, selector, deadline).await
+    }
+    let made_by_kubernetes = |meta: &ObjectMeta| {
+        meta.labels.as_ref().and_then(|all| all.get(SLICE_OF)).is_some_and(|by| by == KUBERNETES)
+    };
+    Ok(match kind {
+        Kind::Deployment => {
+            let all = metas::<Deployment>(cluster, everywhere, selector, deadline).await?;
+            let ready = |one: &Deployment| one.status.as_ref().and_then(|status| status.ready_replicas);
+            let new = |one: Deployment| Ours {
+                ready: Some(ready(&one).unwrap_or(0)),
+                ..Ours::new(kind, &one.metadata)
+            };
+            all.into_iter().map(new).collect()
+        }
+        Kind::Service => {
+            let all = metas::<Service>(cluster, everywhere, selector, deadline).await?;
+            let new = |one: Service| Ours {
+                service: Some(Box::new(one.clone())),
+                ..Ours::new(kind, &one.metadata)
+            };
+            all.into_iter().map(new).collect()
+        }
+        _ => typed!(kind, K => {
+            let all = metas::<K>(cluster, everywhere, selector, deadline).await?;
+            let ours = all.iter().filter(|one| !made_by_kubernetes(&one.metadata));
+            ours.map(|one| Ours::new(kind, &one.metadata)).collect()
+        }),
+    })
+}
+
+/// Takes objects away and waits until they are gone; returns what could not be. Goes on after errors.
+pub(crate) async fn remove(
+    cluster: &Cluster,
+    objects: &[&Ours],
+    deadline: Deadline,
+) -> Vec<(String, String, Error)> {
+    let mut left = Vec::new();
+    let mut in_order: Vec<&&Ours> = objects.iter().collect();
+    in_order.sort_by_key(|ours| ours.kind);
+    for same in in_order.chunk_by(|a, b| a.kind == b.kind) {
+        let removals = same.iter().map(|ours| async move {
+            let there = cluster.in_namespace(&ours.namespace);
+            ours.delete(&there, deadline).await?;
+            ours.gone(&there, deadline).await
+        });
+        let done = futures_util::future::join_all(removals).await;
+        let failed = same.iter().zip(done).filter_map(|(ours, done)| Some((ours, done.err()?)));
+        left.extend(failed.map(|(ours, error)| (ours.namespace.clone(), ours.object(), error)));
+    }
+    left
+}

@@ -1,0 +1,175 @@
+//! One Service is put back, whatever its state.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use serde_json::Map;
+
+use super::Unseen;
+use super::objects::{self, Kind};
+use super::survey::Taken;
+use crate::backoff::{Backoff, Pace};
+use crate::cluster::lease::{self, Recovery};
+use crate::cluster::{Cluster, api, fields};
+use crate::exchange::note::Original;
+use crate::exchange::put_back::put_back;
+use crate::session::who;
+use crate::target::{Target, TargetKind};
+use crate::{Config, Deadline, Error, ErrorCode, Result};
+
+/// Between two tries to put a Service back.
+const AGAIN: Pace = Pace { first: Duration::from_millis(300), last: Duration::from_secs(3) };
+
+/// Settings of [`recover`].
+#[derive(Clone, Debug, Default)]
+pub struct RecoverOptions {
+    deadline: Option<Duration>,
+}
+
+impl RecoverOptions {
+    /// The settings that suit most users.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long it may take. Default: the [`start_deadline`](Config::start_deadline).
+    #[must_use]
+    pub fn deadline(mut self, duration: Duration) -> Self {
+        self.deadline = Some(duration);
+        self
+    }
+}
+
+/// What came of a [`recover`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The namespace.
+    pub namespace: String,
+    /// The Service's name.
+    pub service: String,
+    /// Whether there was something to put back.
+    pub changed: bool,
+    /// Who held it, as they call themselves, or by their Leases' names where those are gone.
+    pub held_by: Vec<String>,
+    /// Holders that could not be told, in the cluster's own words: they may take it again.
+    pub untold: Vec<Unseen>,
+}
+
+/// Puts one Service back as it was before anybody's kubetether changed it, also while its holder lives: that one's handle
+/// ends as lost, and does not take it again. What serves the holder stays until its session ends, or
+/// [`clean`](crate::clean) takes it away. Cancel-safe: the change itself is one request.
+///
+/// # Errors
+/// [`NoSuchTarget`](ErrorCode::NoSuchTarget); [`Unsupported`](ErrorCode::Unsupported) for what is no Service;
+/// [`NotRestored`](ErrorCode::NotRestored) when nothing tells what it was, or it could not be changed within the deadline;
+/// those of [`status`](crate::status).
+pub async fn recover<T>(config: &Config, service: T, options: RecoverOptions) -> Result<Recovered>
+where
+    T: TryInto<Target>,
+    Error: From<T::Error>,
+{
+    let target: Target = service.try_into()?;
+    if target.kind() != TargetKind::Service {
+        let text = format!("{target} cannot be put back: only Services are changed by kubetether");
+        return Err(Error::new(ErrorCode::Unsupported, text).on(target.to_string()));
+    }
+    let deadline = Deadline::after(options.deadline.unwrap_or(config.start_deadline));
+    let (cluster, _) = Cluster::connect(config, deadline).await?;
+    let name = target.name();
+    let live: Service = cluster.get(name, deadline).await?;
+    // Where its note is gone, what leads back to its pods knows what it was.
+    let (ours, _) = objects::find(&cluster, false, &[Kind::Service], deadline).await?;
+    let mut recovered = Recovered {
+        namespace: cluster.namespace().to_owned(),
+        service: name.to_owned(),
+        changed: false,
+        held_by: Vec::new(),
+        untold: Vec::new(),
+    };
+    let Some(taken) = Taken::of(live, &ours) else { return Ok(recovered) };
+    let original = taken.original.as_ref().map_err(|why| unknown(name, why))?;
+    let recovery = Recovery::new(name, &config.who.clone().unwrap_or_else(who));
+    for holder in &taken.holders {
+        let known = lease::find(&cluster, &holder.lease, deadline).await;
+        let called = known.ok().flatten().map_or_else(|| holder.lease.clone(), |known| known.note.who);
+        recovered.held_by.push(called);
+        // Told first, so that it does not take the Service again in between.
+        if let Err(error) = mark(&cluster, &holder.lease, taken.uid(), &recovery, deadline).await {
+            if error.code() != ErrorCode::Forbidden {
+                return Err(error);
+            }
+            recovered.untold.push(Unseen::new(&error));
+        }
+    }
+    recovered.changed = put_back_live(&cluster, name, original, |_| true, deadline).await?;
+    Ok(recovered)
+}
+
+impl Recovery {
+    /// Now, by whom.
+    pub(super) fn new(service: &str, by: &str) -> Self {
+        let at = lease::time_for_people();
+        Self { service: service.to_owned(), by: by.to_owned(), at, other: Map::new() }
+    }
+}
+
+/// Tells a session, if its Lease is there, that a Service is not its any more.
+pub(super) async fn mark(
+    cluster: &Cluster,
+    lease: &str,
+    service_uid: &str,
+    recovery: &Recovery,
+    deadline: Deadline,
+) -> Result<()> {
+    lease::mark_recovered(cluster, lease, service_uid, recovery, deadline).await.map(|_| ())
+}
+
+/// Puts the Service back as it is now, as long as `same` says that it still is the one that is meant; whether there was
+/// something to do. Goes on after passing faults until the deadline.
+pub(super) async fn put_back_live(
+    cluster: &Cluster,
+    name: &str,
+    original: &Original,
+    same: impl Fn(&Service) -> bool,
+    deadline: Deadline,
+) -> Result<bool> {
+    let attempt = || async {
+        let Some(live) = cluster.find::<Service>(name, deadline).await? else { return Ok(false) };
+        let Some(operations) = put_back(&live, original).filter(|_| same(&live)) else { return Ok(false) };
+        let patch = api::patch(operations)?;
+        let restored = cluster.json_patch::<Service>(name, patch, deadline).await?;
+        // Only a record: whoever changes the Service now matters more.
+        if let Err(error) = fields::give_up(cluster, &restored, deadline).await {
+            tracing::debug!(error = error.report(), "the record of a Service's fields still names us");
+        }
+        Ok(true)
+    };
+    let mut backoff = Backoff::new(AGAIN);
+    loop {
+        let error = match cluster.on_conflict_again(attempt).await {
+            Err(error) if api::is_passing(&error) || api::is_conflict(&error) => error,
+            done => return done.map_err(|error| not_restored(name, error)),
+        };
+        let pause = backoff.after(&error);
+        if deadline.left() <= pause {
+            return Err(not_restored(name, error));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn not_restored(name: &str, error: Error) -> Error {
+    let object = format!("services/{name}");
+    Error::new(ErrorCode::NotRestored, format!("{object} could not be put back: {error}"))
+        .on(object)
+        .because(error)
+}
+
+fn unknown(name: &str, why: &str) -> Error {
+    let object = format!("services/{name}");
+    Error::new(ErrorCode::NotRestored, format!("{object} cannot be put back: {why}")).on(object).try_this(
+        "apply its manifest again; then remove the annotation kubetether.dev/exchange, if it has one",
+    )
+}
