@@ -13,9 +13,9 @@ pub enum Event {
     CarrierLeaving(CarrierId),
     /// The link is done with the carrier, for a reason of its own: close it. Needs no `carrier_down`.
     CarrierEnded(CarrierId, CarrierEnd),
-    /// The peer wants to open a stream; it is held until [`Link::release`].
+    /// The peer wants to open a stream; it is held until [`Link::release`](super::Link::release).
     Incoming(StreamId, Open),
-    /// A stream opened here was answered: see [`Link::opened`].
+    /// A stream opened here was answered: see [`Link::opened`](super::Link::opened).
     Answered(StreamId),
     /// A reader that was told to wait has something to read.
     Readable(StreamId),
@@ -25,7 +25,7 @@ pub enum Event {
     Cut(StreamId),
     /// The peer is about to leave.
     PeerDraining(String),
-    /// The link is closed: see [`Link::close_reason`]. Every stream is cut, without an event for each.
+    /// The link is closed: see [`Link::close_reason`](super::Link::close_reason). Every stream is cut, without an event for each.
     Closed,
 }
 
