@@ -349,7 +349,7 @@ type Caller<'a> = (&'a TcpStream, &'a mut Early);
 /// Whether nothing that the caller said can have come to the destination.
 fn may_be_tried_again(error: &Error, caller: Option<&Caller<'_>>) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
-    caller.is_none_or(|(_, early)| early.is_empty()) || matches!(source, Some(OpenError::Refused(_)))
+    caller.is_none_or(|(_, early)| !early.may_have_arrived()) || matches!(source, Some(OpenError::Refused(_)))
 }
 
 fn refused(destination: &Destination, host: &str, error: OpenError) -> Error {

@@ -8,22 +8,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use kubetether_wire::{Open, ResetCode};
+use kubetether_wire::{Open, ResetCode, StreamId};
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
-use crate::{Link, OpenError, Stream, StreamReset};
+use crate::{Link, OpenError, Stream, StreamReset, shared::Shared};
 
 /// The most that is sent ahead: a request, but not a body.
 const MOST: usize = 16 << 10;
 
 /// What was read from a socket before its stream was open; kept, so that it can be said again on another stream where the
-/// first was [refused](OpenError::Refused). After any other failure it may have arrived: then it must not be said again.
+/// first was [refused](OpenError::Refused), or nothing of it [was sent](Self::may_have_arrived).
 #[derive(Debug, Default)]
 pub struct Early {
     bytes: Bytes,
     /// The socket is not asked any more.
     asked: bool,
+    /// Something was put on a carrier.
+    sent: bool,
 }
 
 impl Early {
@@ -32,9 +34,15 @@ impl Early {
         self.bytes.len()
     }
 
-    /// Whether there are none: the opening can be tried again whatever its failure was.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether some of it may have arrived by the last opening: it must not be tried again then, unless it was
+    /// [refused](OpenError::Refused).
+    pub fn may_have_arrived(&self) -> bool {
+        self.sent
     }
 
     /// Takes what the socket holds, without waiting; `waited` when it was said to be readable.
@@ -61,7 +69,7 @@ impl Link {
     /// [`open`](Self::open) for a socket that is to be relayed: what it holds goes with the opening, or as soon as it is
     /// there. After success everything in `early` was said; relay the socket then.
     ///
-    /// Not cancel-safe: a cancelled open resets the stream, and keeps in `early` what was read.
+    /// Not cancel-safe: a cancelled open resets the stream, and keeps in `early` what was read, and whether it was sent.
     ///
     /// # Errors
     /// See [`OpenError`] and [`Early`]; [`OpenError::Reset`] also when the socket has failed.
@@ -71,6 +79,7 @@ impl Link {
         socket: &TcpStream,
         early: &mut Early,
     ) -> Result<Stream, OpenError> {
+        early.sent = false;
         if !early.asked {
             early.take(socket, false)?;
         }
@@ -82,9 +91,11 @@ impl Link {
             Ok::<_, OpenError>(id)
         })?;
         let mut stream = Stream::new(Arc::clone(self.shared()), id);
+        // Behind the stream, so that it looks before that is dropped.
+        let look = Look { early, shared: self.shared(), id };
         loop {
             let readable = async {
-                match early.asked {
+                match look.early.asked {
                     false => socket.readable().await,
                     true => std::future::pending().await,
                 }
@@ -97,8 +108,8 @@ impl Link {
                 }
                 _ = readable => {
                     // Once with success: the relay reads what follows.
-                    early.take(socket, true)?;
-                    left = early.bytes.clone();
+                    look.early.take(socket, true)?;
+                    left = look.early.bytes.clone();
                     // What fails is told by the answer.
                     let _ = poll_fn(|cx| Poll::Ready(stream.poll_say(cx, &mut left))).await;
                 }
@@ -109,5 +120,18 @@ impl Link {
             said.map_err(|error| OpenError::Reset(StreamReset::of(&error).unwrap_or(ResetCode::Internal)))?;
         }
         Ok(stream)
+    }
+}
+
+/// Looks at the end of an opening, also of one that is given up, whether anything was sent.
+struct Look<'a> {
+    early: &'a mut Early,
+    shared: &'a Shared,
+    id: StreamId,
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.early.sent = !self.early.is_empty() && !self.shared.look(|state| state.link.is_unsent(self.id));
     }
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use kubetether_link::{Early, End, Open, OpenError, Refusal, RefusalCode, relay};
+use kubetether_link::{Early, End, GoodbyeCode, Open, OpenError, Refusal, RefusalCode, relay};
 use tokio::io::AsyncWriteExt;
 
 /// A question that reaches the far end before it has answered the opening.
@@ -87,4 +87,52 @@ async fn an_end_at_once_and_a_reset_are_seen_by_the_relay() {
     assert_eq!(must("the end", read_all(&mut far)).await, b"");
     far.shutdown().await.unwrap();
     assert_eq!(must("the relay", opening).await.unwrap().end, End::Finished);
+}
+
+/// What failed before a byte was sent can be tried again; what may have arrived cannot.
+#[tokio::test]
+async fn it_is_known_whether_it_may_have_arrived() {
+    let (mut near, socket) = tcp_pair().await;
+    near.write_all(b"question").await.unwrap();
+    socket.readable().await.unwrap();
+    let mut early = Early::default();
+    for (carriers, arrives) in [(0, false), (1, true)] {
+        let mut ends = Ends::new(1).await;
+        if carriers == 0 {
+            ends.carriers.clear();
+            ends.carriers_are(0).await;
+        }
+        let closing = async {
+            if arrives {
+                // Not answered.
+                let incoming = must("the opening", ends.agent.accept()).await.unwrap();
+                while ends.agent.stats().received < 8 {
+                    tokio::task::yield_now().await;
+                }
+                drop((incoming, ends.client.close(GoodbyeCode::Closed, "")));
+            } else {
+                while ends.client.stats().queued < 8 {
+                    tokio::task::yield_now().await;
+                }
+                ends.client.close(GoodbyeCode::Closed, "");
+            }
+        };
+        let opening = ends.client.open_for(Open::Call, &socket, &mut early);
+        let (opened, ()) = must("the failure", async { tokio::join!(opening, closing) }).await;
+        assert!(opened.is_err());
+        assert_eq!((early.len(), early.may_have_arrived()), (8, arrives));
+    }
+    // Given up while it waits for a carrier.
+    let mut ends = Ends::new(1).await;
+    ends.carriers.clear();
+    ends.carriers_are(0).await;
+    tokio::select! {
+        _ = ends.client.open_for(Open::Call, &socket, &mut early) => panic!("nobody is there"),
+        () = async { while ends.client.stats().queued < 8 { tokio::task::yield_now().await } } => {}
+    }
+    assert_eq!((early.len(), early.may_have_arrived()), (8, false));
+    // On a closed link nothing even begins.
+    ends.client.close(GoodbyeCode::Closed, "");
+    assert!(ends.client.open_for(Open::Call, &socket, &mut early).await.is_err());
+    assert!(!early.may_have_arrived());
 }

@@ -239,6 +239,11 @@ impl Link {
         self.after(id);
     }
 
+    /// Whether nothing of what was written has been put on a carrier, so that the peer cannot have it.
+    pub fn is_unsent(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.send.is_unsent())
+    }
+
     /// Why the stream was cut by the peer or the link, if it was.
     pub fn cut(&self, id: StreamId) -> Option<ResetCode> {
         match self.streams.get(&id) {

@@ -38,8 +38,8 @@ pub(super) struct Recv {
     cut: Option<(ResetCode, u64)>,
     /// Nobody reads: what comes is thrown away.
     discard: bool,
-    /// This end cut the stream: what its reader is told.
-    cut_here: Option<ResetCode>,
+    /// What the reader is told from now on, whatever comes: this end cut the stream, or the reader was told of a cut before.
+    last_word: Option<ResetCode>,
     /// A reader waits.
     waiting: bool,
     /// Everything that was here was read since the window was last judged.
@@ -100,7 +100,7 @@ impl Recv {
             fin: false,
             cut: None,
             discard: false,
-            cut_here: None,
+            last_word: None,
             waiting: false,
             drained: false,
             judged: None,
@@ -202,7 +202,7 @@ impl Recv {
 
     /// This end cut the stream; follow with [`discard`](Self::discard).
     pub(super) fn cut_here(&mut self, code: ResetCode) {
-        self.cut_here.get_or_insert(code);
+        self.last_word.get_or_insert(code);
     }
 
     /// Nobody reads from now on. Returns the bytes that are free by it.
@@ -216,7 +216,7 @@ impl Recv {
 
     /// Takes at most `max` bytes in order.
     pub(super) fn take(&mut self, max: usize) -> Taken {
-        if let Some(code) = self.cut_here {
+        if let Some(code) = self.last_word {
             return Taken::Cut(code);
         }
         if let Some(bytes) = self.queue.pop(max) {
@@ -226,7 +226,11 @@ impl Recv {
         }
         match self.cut {
             _ if self.fin && self.end == Some(self.read) => Taken::End,
-            Some((code, deliver)) if self.read >= deliver => Taken::Cut(code),
+            Some((code, deliver)) if self.read >= deliver => {
+                // A FIN that it has overtaken may still come.
+                self.last_word = Some(code);
+                Taken::Cut(code)
+            }
             _ => {
                 self.waiting = true;
                 Taken::Nothing

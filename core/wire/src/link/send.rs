@@ -88,6 +88,11 @@ impl Send {
         (self.queue.len() as u64).min(self.limit - self.next)
     }
 
+    /// Whether no byte was sent yet.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.next == 0
+    }
+
     /// Takes the next bytes to send, all of one chunk.
     pub(super) fn take(&mut self, max: usize) -> Option<(u64, Bytes)> {
         let max = max.min(usize::try_from(self.sendable()).unwrap_or(usize::MAX));

@@ -197,3 +197,22 @@ fn the_window_of_a_slow_reader_stays_and_one_that_is_not_used_falls_back() {
     // What was told stays told, until it is used.
     assert_eq!(recv.growth(1000), (grown, grown - 20));
 }
+
+#[test]
+fn a_cut_that_was_told_stays() {
+    // All bytes are delivered before the cut, and the FIN that was said before it comes behind it.
+    let mut recv = Recv::new(100);
+    let _ = recv.data(0, bytes(0, 10)).unwrap();
+    let _ = recv.reset(ResetCode::TimedOut, 10, 10).unwrap();
+    assert_eq!(read_all(&mut recv), bytes(0, 10));
+    assert_eq!(recv.take(1), Taken::Cut(ResetCode::TimedOut));
+    let _ = recv.finish(10).unwrap();
+    assert_eq!(recv.take(1), Taken::Cut(ResetCode::TimedOut));
+    recv.lose(ResetCode::LinkLost);
+    assert_eq!(recv.take(1), Taken::Cut(ResetCode::TimedOut));
+    // Who was not told yet sees the end as it was said.
+    let mut recv = Recv::new(100);
+    let _ = recv.reset(ResetCode::TimedOut, 0, 0).unwrap();
+    let _ = recv.finish(0).unwrap();
+    assert_eq!((recv.take(1), recv.take(1)), (Taken::End, Taken::End));
+}
