@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use kubetether::{AgentSource, Config};
 
 use crate::output::Format;
-use crate::{completions, exchange, exit, forward, line};
+use crate::{clean, completions, exchange, exit, forward, line, recover, status};
 
 /// Connects this machine and a Kubernetes cluster, both ways
 #[derive(Debug, Parser)]
@@ -58,6 +58,9 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Exchange(exchange::Args),
     Forward(forward::Args),
+    Status(status::Args),
+    Clean(clean::Args),
+    Recover(recover::Args),
     Completions(completions::Args),
 }
 
@@ -142,6 +145,10 @@ mod tests {
             "kubetether forward db:5432 -o yaml",
             "kubetether forward db:5432 --start-deadline 0",
             "kubetether completions cobol",
+            "kubetether status orders",
+            "kubetether clean --dry",
+            "kubetether recover",
+            "kubetether recover frob/x",
         ] {
             assert_eq!(refused(line).exit_code(), 2, "{line}");
         }

@@ -39,7 +39,7 @@ mod tests {
     fn every_shell_has_a_script_that_names_the_subcommands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let script = String::from_utf8(script(shell)).unwrap();
-            for word in ["exchange", "forward", "completions", "namespace"] {
+            for word in ["exchange", "forward", "status", "clean", "recover", "completions", "namespace"] {
                 assert!(script.contains(word), "{shell}: no {word}");
             }
         }

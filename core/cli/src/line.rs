@@ -52,6 +52,12 @@ pub(crate) enum Line {
     },
     /// Result: the destination is reachable at `address`.
     Forward { handle: u64, destination: String, address: String },
+    /// Result: who is there and what they hold.
+    Status(crate::status::Told),
+    /// Result: what of dead sessions was put back and taken away.
+    Clean(crate::clean::Told),
+    /// Result: a Service was put back by hand.
+    Recover(crate::recover::Told),
     /// The end begins.
     Closing { because: Because },
     /// The end: everything in the cluster is as it was.
@@ -125,6 +131,12 @@ New types and fields may be added at any time. By `type`:
   dropped   {count}  this many of the above were not told
   exchange  {handle, target, namespace, ports: [{service_port, local}], passed_through: [port]}  result: traffic arrives here
   forward   {handle, destination, address}  result: reachable at this local address
+  status    {services: [{namespace, service, mode, ports, lease, who, since, life, condition, reason?}], \
+sessions: [{namespace, lease, who, started, life}], leftovers: [text], unseen: [{what, why}]}
+            life: unknown lives dead; condition: active pass_through broken unknown
+  clean     {dry_run, restored: [{namespace, object, leases}], deleted: [{namespace, object}], \
+left: [{namespace, object, why, failed}], unseen}
+  recover   {namespace, service, changed, held_by: [who], untold: [{what, why}]}
   closing   {because}  interrupt terminate hangup reader_gone lost failed
   restored  {}  the cluster is as it was
   abandoned {namespace, left}  given up before that

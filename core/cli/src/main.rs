@@ -1,6 +1,7 @@
 //! The `kubetether` command: a thin shell over the engine.
 
 mod args;
+mod clean;
 mod completions;
 mod exchange;
 mod exit;
@@ -8,8 +9,10 @@ mod forward;
 mod line;
 mod logs;
 mod output;
+mod recover;
 mod run;
 mod screen;
+mod status;
 mod stop;
 
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Format, Output};
 use crate::run::Work;
 use crate::screen::Screen;
 use crate::stop::Stops;
@@ -30,19 +33,44 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let screen = Arc::new(Screen::new());
-    let work = match cli.command {
+    let task = match cli.command {
         Command::Completions(args) => return completions::run(&args, &screen).into(),
-        Command::Exchange(args) => Ok(args.work()),
-        Command::Forward(args) => args.work(),
+        Command::Exchange(args) => Task::Session(args.work()),
+        Command::Forward(args) => match args.work() {
+            Ok(work) => Task::Session(work),
+            Err(message) => {
+                return usage(&Cli::command().error(clap::error::ErrorKind::TooManyValues, message));
+            }
+        },
+        Command::Status(args) => Task::Status(args),
+        Command::Clean(args) => Task::Clean(args),
+        Command::Recover(args) => Task::Recover(args),
     };
-    match work {
-        Ok(work) => session(&cli.global, work, screen).into(),
-        Err(message) => usage(&Cli::command().error(clap::error::ErrorKind::TooManyValues, message)),
+    run(&cli.global, task, screen).into()
+}
+
+/// What needs a cluster.
+enum Task {
+    Session(Vec<Work>),
+    Status(status::Args),
+    Clean(clean::Args),
+    Recover(recover::Args),
+}
+
+impl Task {
+    fn format(&self, global: &Global) -> Format {
+        let json = match self {
+            Self::Session(_) => false,
+            Self::Status(args) => args.json,
+            Self::Clean(args) => args.json,
+            Self::Recover(args) => args.json,
+        };
+        if json { Format::Json } else { global.output }
     }
 }
 
-fn session(global: &Global, work: Vec<Work>, screen: Arc<Screen>) -> Exit {
-    let output = Output::new(global.output, Arc::clone(&screen));
+fn run(global: &Global, task: Task, screen: Arc<Screen>) -> Exit {
+    let mut output = Output::new(task.format(global), Arc::clone(&screen));
     if let Err(error) = logs::install(global.verbose, output.colour(), Arc::clone(&screen)) {
         screen.tell(&format!("error: {error}"));
         return Exit::Usage;
@@ -55,6 +83,13 @@ fn session(global: &Global, work: Vec<Work>, screen: Arc<Screen>) -> Exit {
         }
     };
     let exit = runtime.block_on(async {
+        let work = match task {
+            Task::Session(work) => work,
+            // These begin nothing that a Ctrl-C would leave half done for ever.
+            Task::Status(args) => return status::run(global, &args, &mut output).await,
+            Task::Clean(args) => return clean::run(global, &args, &mut output).await,
+            Task::Recover(args) => return recover::run(global, &args, &mut output).await,
+        };
         match Stops::new() {
             Ok(stops) => run::run(global, work, stops, output).await,
             Err(error) => {

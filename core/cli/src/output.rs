@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
+use crate::exit::Exit;
 use crate::line::{Because, Line};
 use crate::screen::Screen;
 
@@ -88,6 +89,9 @@ impl Output {
                 self.screen.progress_over();
                 self.screen.result(&format!("{destination} is at {address}"))?;
             }
+            Line::Status(told) => self.lines(told.lines())?,
+            Line::Clean(told) => self.lines(told.lines())?,
+            Line::Recover(told) => self.lines(told.lines())?,
             Line::Closing { because } => {
                 self.screen.progress_over();
                 self.screen.tell(closing(*because));
@@ -111,6 +115,21 @@ impl Output {
                 self.screen.tell(&format!("{}: {report}", self.paint(RED, "error")));
             }
         }
+        Ok(())
+    }
+
+    /// Tells an error; what it means for the exit code.
+    pub(crate) fn fail(&mut self, error: &kubetether::Error) -> Exit {
+        // That nobody reads it does not change what happened.
+        let _ = self.say(&Line::of_error(error));
+        Exit::from(error)
+    }
+
+    /// Results, and what people should know besides.
+    fn lines(&self, (results, rest): (Vec<String>, Vec<String>)) -> io::Result<()> {
+        self.screen.progress_over();
+        results.iter().try_for_each(|line| self.screen.result(line))?;
+        rest.iter().for_each(|line| self.screen.tell(&format!("note: {line}")));
         Ok(())
     }
 

@@ -240,18 +240,18 @@ async fn start(session: &Session, work: Work) -> Result<(Held, Line), Error> {
 
 /// What a second Ctrl-C leaves, and how to undo it.
 fn leftovers(session: &Session, work: &[Work]) -> Line {
-    let (namespace, id) = (session.namespace(), session.id());
+    let namespace = session.namespace();
     let exchanged = work.iter().filter_map(|work| match work {
         Work::Exchange { target, .. } => Some(format!(
             "{target}: its callers reach the original pods; if it has the annotation kubetether.dev/exchange, \
              what it was stands there under `original`, and this puts it back: \
-             kubectl -n {namespace} delete lease kubetether-{id}; then exchange it again, and end that by one Ctrl-C"
+             kubetether -n {namespace} clean"
         )),
         Work::Forward { .. } => None,
     });
     let ours = format!(
-        "objects of this session, beside those of others; to see them: \
-         kubectl -n {namespace} get leases,deployments,jobs,services,configmaps -l app.kubernetes.io/managed-by=kubetether"
+        "objects of this session, beside those of others; `kubetether -n {namespace} status` tells them apart, and \
+         `kubetether -n {namespace} clean` takes away what is dead, which takes half a minute to be sure of"
     );
     Line::Abandoned { namespace: namespace.to_owned(), left: exchanged.chain([ours]).collect() }
 }

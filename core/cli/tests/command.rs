@@ -47,6 +47,8 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("exchange orders --to 0", "not a port"),
         ("forward db", "write HOST:PORT"),
         ("forward db:1 --port 1 --port 2", "--port is given 2 times"),
+        ("recover frob/x", "is not a kind"),
+        ("status orders", "unexpected argument"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
@@ -92,6 +94,20 @@ fn a_cluster_that_cannot_be_reached_exits_with_3_and_one_json_line_per_happening
     assert_eq!((&error["type"], &error["class"]), (&Value::from("error"), &Value::from("cluster")));
     assert_eq!(error["code"], "unreachable");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn looking_after_a_cluster_that_cannot_be_reached_exits_with_3() {
+    let config = unreachable("care");
+    for args in ["status --json", "clean --dry-run --json", "recover orders --json", "-o json status --watch"]
+    {
+        let output = run(&format!("--kubeconfig {} {args}", config.display()));
+        assert_eq!(output.status.code(), Some(3), "{args}: {output:?}");
+        let told = text(&output.stdout);
+        let error: Value = serde_json::from_str(told.lines().last().expect(args)).expect(args);
+        assert_eq!((&error["type"], &error["code"]), (&"error".into(), &"unreachable".into()), "{args}");
+        assert_eq!(text(&output.stderr), "", "{args}");
+    }
 }
 
 #[test]

@@ -54,6 +54,18 @@ fn all() -> Vec<(Line, &'static str)> {
             Line::Forward { handle: 2, destination: "db:5432".into(), address: "127.0.0.1:40000".into() },
             r#"{"type":"forward","handle":2,"destination":"db:5432","address":"127.0.0.1:40000"}"#,
         ),
+        (
+            Line::Status(crate::status::tests::told()),
+            r#"{"type":"status","services":[{"namespace":"shop","service":"orders","mode":"exchange","ports":[80],"lease":"kubetether-1a2b3c4d","who":"ana@laptop","since":null,"life":"dead","condition":"pass_through","reason":"the session that holds it is dead"}],"sessions":[{"namespace":"shop","lease":"kubetether-1a2b3c4d","who":null,"started":null,"life":"dead"}],"leftovers":["shop deployments/kt-orders-0123456789"],"unseen":[{"what":"jobs","why":"jobs is forbidden"}]}"#,
+        ),
+        (
+            Line::Clean(crate::clean::tests::told(true)),
+            r#"{"type":"clean","dry_run":true,"restored":[{"namespace":"shop","object":"services/orders","leases":["kubetether-1"]}],"deleted":[{"namespace":"shop","object":"leases/kubetether-1"}],"left":[{"namespace":"shop","object":"leases/kubetether-2","why":"its session lives","failed":false}],"unseen":[]}"#,
+        ),
+        (
+            Line::Recover(crate::recover::tests::told()),
+            r#"{"type":"recover","namespace":"shop","service":"orders","changed":true,"held_by":["ana@laptop"],"untold":[]}"#,
+        ),
         (Line::Closing { because: Because::ReaderGone }, r#"{"type":"closing","because":"reader_gone"}"#),
         (Line::Restored, r#"{"type":"restored"}"#),
         (
