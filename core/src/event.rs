@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::{HandleState, SessionState};
+use crate::{HandleState, Safety, SessionState};
 
 /// Happenings a subscription holds before the oldest are dropped and counted.
 const QUEUE: usize = 256;
@@ -81,6 +81,13 @@ pub enum Event {
         id: Option<HandleId>,
         /// The text.
         text: String,
+    },
+    /// How an exchange would come through the death of this process or of its interceptor; told when that changes.
+    Safety {
+        /// The exchange.
+        id: HandleId,
+        /// What it got.
+        safety: Safety,
     },
     /// This many happenings were dropped because the subscriber was slow.
     Dropped(u64),
@@ -261,6 +268,10 @@ impl Hub {
 
     pub(crate) fn notice(&self, id: Option<HandleId>, text: impl Into<String>) {
         self.lock().send(Event::Notice { id, text: text.into() });
+    }
+
+    pub(crate) fn safety(&self, id: HandleId, safety: Safety) {
+        self.lock().send(Event::Safety { id, safety });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

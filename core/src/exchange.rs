@@ -1,15 +1,18 @@
 //! Exchange: all traffic of a Service comes here.
 
 mod changes;
+mod fallback;
 mod guard;
 mod inbound;
 mod interceptor;
+mod nets;
 pub(crate) mod note;
 mod patience;
 mod plan;
 mod policies;
 mod prove;
 pub(crate) mod put_back;
+mod safe;
 mod service;
 mod start;
 mod stop;
@@ -19,11 +22,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::safe::Safe;
 pub(crate) use self::start::{Kept, start};
 use crate::life::Life;
 use crate::stats::{Counters, Stats};
 use crate::to::Local;
-use crate::{Deadline, HandleId, HandleState, Result};
+use crate::{Deadline, HandleId, HandleState, Result, Safety};
 
 /// A dropped handle's Service is put back within this time.
 const AFTER_DROP: Duration = Duration::from_secs(30);
@@ -72,6 +76,7 @@ pub struct Exchange {
     pub(crate) ports: Vec<ExchangedPort>,
     pub(crate) passed: Vec<u16>,
     pub(crate) counters: Counters,
+    safe: Safe,
 }
 
 impl Exchange {
@@ -97,6 +102,13 @@ impl Exchange {
     #[must_use]
     pub fn passed_through(&self) -> &[u16] {
         &self.passed
+    }
+
+    /// How the cluster would come through the death of this process or of the interceptor, as things are now.
+    /// [`Event::Safety`](crate::Event::Safety) tells when it changes.
+    #[must_use]
+    pub fn safety(&self) -> Safety {
+        self.safe.now()
     }
 
     /// Where it stands.

@@ -198,7 +198,9 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
             Ok(found) => found,
             Err(error) => {
                 // The ConfigMap may be there for nobody now.
-                if let Err(left) = agent_config_map::disown(cluster, agent, "", Deadline::after(UNDO)).await {
+                if let Err(left) =
+                    agent_config_map::disown(cluster, agent.piece(), "", Deadline::after(UNDO)).await
+                {
                     tracing::warn!(error = left.report(), "a ConfigMap that nobody uses is left behind");
                 }
                 return Err(error);

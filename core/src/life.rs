@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::ending::Ending;
 use crate::event::Hub;
-use crate::{Deadline, Error, ErrorCode, HandleId, HandleState, Result};
+use crate::{Deadline, Error, ErrorCode, HandleId, HandleState, Result, Safety};
 
 /// Shared by a handle, the task that does its work, and its session.
 #[derive(Debug)]
@@ -59,6 +59,10 @@ impl Life {
 
     pub(crate) fn notice(&self, text: impl Into<String>) {
         self.hub.notice(Some(self.id), text);
+    }
+
+    pub(crate) fn safety(&self, safety: Safety) {
+        self.hub.safety(self.id, safety);
     }
 
     /// Asks for the end without waiting.

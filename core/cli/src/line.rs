@@ -39,6 +39,8 @@ pub(crate) enum Line {
         handle: Option<u64>,
         text: String,
     },
+    /// How an exchange would come through the death of this process, or of its interceptor.
+    Safety { handle: u64, client: &'static str, interceptor: &'static str, text: String },
     /// Events that were not told because they came too fast.
     Dropped { count: u64 },
     /// Result: the Service's traffic arrives here.
@@ -128,6 +130,8 @@ New types and fields may be added at any time. By `type`:
   resumed   {handle?, gap_ms}  works again after so many milliseconds
   progress  {handle?, step, of, what}
   notice    {handle?, text}
+  safety    {handle, client, interceptor, text}  what holds callers should one of them die; client: restored \
+passes_through; interceptor: fallback_slice two_interceptors replaced
   dropped   {count}  this many of the above were not told
   exchange  {handle, target, namespace, ports: [{service_port, local}], passed_through: [port]}  result: traffic arrives here
   forward   {handle, destination, address}  result: reachable at this local address
@@ -163,6 +167,12 @@ impl Line {
             Event::Notice { id, text } => {
                 vec![Self::Notice { handle: id.map(kubetether::HandleId::number), text }]
             }
+            Event::Safety { id, safety } => vec![Self::Safety {
+                handle: id.number(),
+                client: safety.client.as_str(),
+                interceptor: safety.interceptor.as_str(),
+                text: safety.to_string(),
+            }],
             Event::Dropped(count) => vec![Self::Dropped { count }],
             Event::Closed(reason) => {
                 vec![Self::Session(State { state: "closed", reason: Some(reason) })]

@@ -72,8 +72,8 @@ impl Output {
             }
             Line::Progress { step, of, what, .. } => self.screen.progress(&format!("[{step}/{of}] {what}")),
             Line::Notice { text, .. } => self.screen.tell(&format!("note: {text}")),
-            // The state before it tells people enough.
-            Line::Dropped { .. } | Line::Resumed { .. } => {}
+            // The state before it tells people enough; what holds in a death is in the log (-v).
+            Line::Safety { .. } | Line::Dropped { .. } | Line::Resumed { .. } => {}
             Line::Exchange { target, namespace, ports, passed_through, .. } => {
                 self.screen.progress_over();
                 self.screen

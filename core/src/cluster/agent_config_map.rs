@@ -1,4 +1,4 @@
-//! The ConfigMap that carries the agent's file, shared by all who use a file of that content.
+//! The ConfigMaps that carry the agent's files, each shared by all who use a file of that content.
 
 use std::collections::BTreeMap;
 
@@ -8,39 +8,39 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{Preconditions, PropagationPolicy};
 use serde_json::json;
 
-use super::agent_file::Agent;
-use super::agent_pod::FILE_KEY;
+use super::agent_file::{Piece, PieceKind};
+use super::agent_pod::{FILE_KEY, RESTORER_KEY};
 use super::api::{is_already_there, is_conflict};
 use super::{Cluster, names};
 use crate::{Deadline, ErrorCode, Result};
 
 /// Makes sure that the ConfigMap is there. It has no owner until [`own`] gives it one.
-pub(crate) async fn ensure(cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<()> {
-    let Agent::Carried { bytes, hash } = agent else { return Ok(()) };
-    let name = names::agent_config_map(hash);
+pub(crate) async fn ensure(cluster: &Cluster, piece: Option<Piece<'_>>, deadline: Deadline) -> Result<()> {
+    let Some(piece) = piece else { return Ok(()) };
+    let name = name(piece);
     // A deletion under way would take it from under the pod.
     let found = cluster.find::<ConfigMap>(&name, deadline).await?;
     if found.is_some_and(|map| map.metadata.deletion_timestamp.is_none()) {
         return Ok(());
     }
-    create(cluster, &name, bytes, None, deadline).await
+    create(cluster, &name, piece, None, deadline).await
 }
 
 /// Adds an owner: the ConfigMap lives as long as the last of them.
 pub(crate) async fn own(
     cluster: &Cluster,
-    agent: &Agent,
+    piece: Option<Piece<'_>>,
     owner: OwnerReference,
     deadline: Deadline,
 ) -> Result<()> {
-    let Agent::Carried { bytes, hash } = agent else { return Ok(()) };
-    let name = names::agent_config_map(hash);
+    let Some(piece) = piece else { return Ok(()) };
+    let name = name(piece);
     let attempt = || async {
         let map: ConfigMap = match cluster.get(&name, deadline).await {
             Ok(map) => map,
             // Another session's end took it away since `ensure`.
             Err(error) if error.code() == ErrorCode::NoSuchTarget => {
-                return create(cluster, &name, bytes, Some(owner.clone()), deadline).await;
+                return create(cluster, &name, piece, Some(owner.clone()), deadline).await;
             }
             Err(error) => return Err(error),
         };
@@ -58,12 +58,12 @@ pub(crate) async fn own(
 /// Takes an owner off; the last one takes the ConfigMap along.
 pub(crate) async fn disown(
     cluster: &Cluster,
-    agent: &Agent,
+    piece: Option<Piece<'_>>,
     owner_uid: &str,
     deadline: Deadline,
 ) -> Result<()> {
-    let Agent::Carried { hash, .. } = agent else { return Ok(()) };
-    let name = names::agent_config_map(hash);
+    let Some(piece) = piece else { return Ok(()) };
+    let name = name(piece);
     let attempt = || async {
         let Some(map) = cluster.find::<ConfigMap>(&name, deadline).await? else { return Ok(()) };
         let version = map.metadata.resource_version;
@@ -83,10 +83,25 @@ pub(crate) async fn disown(
     cluster.on_conflict_again(attempt).await
 }
 
+/// The ConfigMap's name.
+pub(crate) fn name(piece: Piece<'_>) -> String {
+    match piece.kind {
+        PieceKind::Agent => names::agent_config_map(piece.hash),
+        PieceKind::Restorer => names::restorer_config_map(piece.hash),
+    }
+}
+
+fn key(piece: Piece<'_>) -> &'static str {
+    match piece.kind {
+        PieceKind::Agent => FILE_KEY,
+        PieceKind::Restorer => RESTORER_KEY,
+    }
+}
+
 async fn create(
     cluster: &Cluster,
     name: &str,
-    bytes: &[u8],
+    piece: Piece<'_>,
     owner: Option<OwnerReference>,
     deadline: Deadline,
 ) -> Result<()> {
@@ -98,7 +113,7 @@ async fn create(
             ..Default::default()
         },
         immutable: Some(true),
-        binary_data: Some(BTreeMap::from([(FILE_KEY.into(), ByteString(bytes.to_vec()))])),
+        binary_data: Some(BTreeMap::from([(key(piece).into(), ByteString(piece.bytes.to_vec()))])),
         ..Default::default()
     };
     match cluster.create(&map, deadline).await {

@@ -9,6 +9,9 @@ use crate::{AgentSource, Error, ErrorCode, Result};
 /// The file's name for the architecture it runs on.
 const FILE: &str = "kubetether-agent-x86_64";
 
+/// The other file, beside it: what puts a Service back from inside the cluster.
+const RESTORER_FILE: &str = "kubetether-restore-x86_64";
+
 /// The value of the node label `kubernetes.io/arch` that [`FILE`] runs on.
 pub(crate) const NODE_ARCH: &str = "amd64";
 
@@ -24,7 +27,55 @@ pub(crate) enum Agent {
     Image { image: String, hash: String },
 }
 
+/// The program that puts a Service back from inside the cluster; carried like the agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Restorer {
+    bytes: Arc<[u8]>,
+    hash: String,
+}
+
+/// A program in a ConfigMap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    pub(crate) kind: PieceKind,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hash: &'a str,
+}
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PieceKind {
+    Agent,
+    Restorer,
+}
+
+impl Restorer {
+    /// That which lies beside the agent's file. `None` when there is none, and for an agent that is no file.
+    pub(crate) fn beside(source: &AgentSource) -> Option<Self> {
+        let agent = match source {
+            AgentSource::Carried => find().ok()?,
+            AgentSource::File(path) => path.clone(),
+            AgentSource::Bytes(_) | AgentSource::Image(_) => return None,
+        };
+        let bytes = std::fs::read(agent.with_file_name(RESTORER_FILE)).ok()?;
+        let fits = bytes.starts_with(b"\x7fELF") && bytes.len() <= CARRIED_MAX - 4096;
+        fits.then(|| Self { hash: short_hash([&*bytes]), bytes: bytes.into() })
+    }
+
+    pub(crate) fn piece(&self) -> Piece<'_> {
+        Piece { kind: PieceKind::Restorer, bytes: &self.bytes, hash: &self.hash }
+    }
+}
+
 impl Agent {
+    /// As it is carried; `None` when it is in an image.
+    pub(crate) fn piece(&self) -> Option<Piece<'_>> {
+        match self {
+            Self::Carried { bytes, hash } => Some(Piece { kind: PieceKind::Agent, bytes, hash }),
+            Self::Image { .. } => None,
+        }
+    }
+
     /// Looks the agent up. Reads one file.
     pub(crate) fn load(source: &AgentSource) -> Result<Self> {
         match source {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    HTTPGetAction, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector, Pod,
-    PodSecurityContext, PodSpec, PodTemplateSpec, PreferredSchedulingTerm, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+    Affinity, Capabilities, ConfigMapProjection, ConfigMapVolumeSource, Container, EmptyDirVolumeSource,
+    EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm,
+    ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, PodTemplateSpec, PreferredSchedulingTerm, Probe,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
+    ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,11 +29,18 @@ pub(crate) const HEALTH_PORT: u16 = 47101;
 pub(crate) const FILE_KEY: &str = "kubetether-agent";
 const FILE_DIR: &str = "/kubetether";
 const UNPACK_DIR: &str = "/kubetether-tmp";
+/// The key of the other ConfigMap, and that file's name in the pod.
+pub(crate) const RESTORER_KEY: &str = "kubetether-restore";
+const RESTORER_DIR: &str = "/kubetether-restore";
 
 /// An unprivileged user that no image needs to know.
 const USER: i64 = 65532;
 /// Seconds after which a pod leaves a node that went away; Kubernetes' own default is 300.
 const NODE_LOSS_SECONDS: i64 = 10;
+/// How long the token in a pod holds; the kubelet renews it in time. The least that Kubernetes takes is 600.
+const TOKEN_SECONDS: i64 = 3600;
+/// The ConfigMap with the API server's authority, which each namespace has.
+const CLUSTER_CA: &str = "kube-root-ca.crt";
 /// Seconds a pod may take to end its flows after it was told to go.
 const GRACE_SECONDS: i64 = 30;
 
@@ -162,6 +170,47 @@ pub(crate) fn template(
     }
 }
 
+/// Gives the pod what puts its Service back from inside the cluster: that program, carried in the ConfigMap of this
+/// name, a token of the ServiceAccount, and what it is to put back. No other agent has any of it.
+pub(crate) fn with_restorer(
+    template: &mut PodTemplateSpec,
+    config_map: &str,
+    service_account: &str,
+    variables: &[(&str, String)],
+) {
+    let Some(spec) = template.spec.as_mut() else { return };
+    let file = |name: &str, key: &str, path: &str| VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: name.into(),
+            items: Some(vec![KeyToPath { key: key.into(), path: path.into(), mode: None }]),
+            optional: None,
+        }),
+        ..Default::default()
+    };
+    let token = VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            path: "token".into(),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            audience: None,
+        }),
+        ..Default::default()
+    };
+    let sources =
+        vec![file(config_map, RESTORER_KEY, RESTORER_KEY), file(CLUSTER_CA, "ca.crt", "ca.crt"), token];
+    // The kubelet makes the token readable by the pod's user alone, whatever this says.
+    let projected = ProjectedVolumeSource { sources: Some(sources), default_mode: Some(0o555) };
+    let volume = Volume { name: "restore".into(), projected: Some(projected), ..Default::default() };
+    spec.volumes.get_or_insert_default().push(volume);
+    spec.service_account_name = Some(service_account.to_owned());
+    for container in &mut spec.containers {
+        container.volume_mounts.get_or_insert_default().push(mount("restore", RESTORER_DIR, true));
+        let program = variable("KUBETETHER_RESTORE", format!("{RESTORER_DIR}/{RESTORER_KEY}"));
+        let env = container.env.get_or_insert_default();
+        env.push(program);
+        env.extend(variables.iter().map(|(name, value)| variable(name, value.clone())));
+    }
+}
+
 fn container(agent: &Agent, host: &Host, variables: &[(&str, String)], memory: u64) -> Container {
     let (image, command) = match agent {
         Agent::Carried { .. } => (host.image.clone(), Some(vec![format!("{FILE_DIR}/{FILE_KEY}")])),
@@ -237,13 +286,16 @@ fn volumes(agent: &Agent) -> Option<Vec<Volume>> {
 
 fn mounts(agent: &Agent) -> Option<Vec<VolumeMount>> {
     let Agent::Carried { .. } = agent else { return None };
-    let mount = |name: &str, path: &str, read_only| VolumeMount {
+    Some(vec![mount("file", FILE_DIR, true), mount("unpack", UNPACK_DIR, false)])
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
         name: name.into(),
         mount_path: path.into(),
         read_only: Some(read_only),
         ..Default::default()
-    };
-    Some(vec![mount("file", FILE_DIR, true), mount("unpack", UNPACK_DIR, false)])
+    }
 }
 
 fn variable(name: &str, value: String) -> EnvVar {

@@ -97,6 +97,11 @@ pub(crate) fn session_key(session: &str, deaths: u32) -> String {
     if deaths == 0 { session.to_owned() } else { format!("{session}/{deaths}") }
 }
 
+/// The ConfigMap that carries the program which puts a Service back from inside the cluster.
+pub(crate) fn restorer_config_map(hash: &str) -> String {
+    format!("kubetether-restore-{hash}")
+}
+
 /// The Lease of a session.
 pub(crate) fn lease(session: &str) -> String {
     format!("kubetether-{session}")

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Seen, changes, editor};
+use super::fallback::Fallback;
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
 use super::patience::{Unclaimed, patiently};
 use super::plan::{Look, Plan};
+use super::safe::Safe;
 use super::start::{Kept, locals};
 use super::{prove, service, stop};
 use crate::backoff::{Backoff, Pace};
@@ -24,7 +26,7 @@ use crate::cluster::{calls, names};
 use crate::life::Life;
 use crate::session::{Part, Reservation, Shared};
 use crate::stats::Counters;
-use crate::{Deadline, Error, HandleState, Result};
+use crate::{ClientDeath, Deadline, Error, HandleState, InterceptorDeath, Result};
 
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
@@ -44,6 +46,9 @@ pub(crate) struct Guard {
     pub(crate) life: Arc<Life>,
     pub(crate) plan: Plan,
     pub(crate) counters: Counters,
+    pub(super) safe: Safe,
+    /// The net below the interceptor, where it is had.
+    pub(super) fallback: Option<Fallback>,
     locals: Locals,
     /// Ends the connections that are open.
     ending: CancellationToken,
@@ -70,9 +75,11 @@ impl Guard {
         let locals = Arc::new(locals(&plan));
         Self {
             shared,
+            safe: Safe::new(life.clone()),
             life,
             plan,
             counters,
+            fallback: None,
             locals,
             ending: CancellationToken::new(),
             put_backs: VecDeque::new(),
@@ -91,6 +98,21 @@ impl Guard {
             counters: self.counters.clone(),
             ending: self.ending.clone(),
         }));
+    }
+
+    /// The Service has just been taken: what holds callers when the interceptor does not.
+    pub(crate) fn spread_nets(&mut self, kept: &Kept) {
+        let nets = kept.interceptor.nets;
+        if nets.restore {
+            self.safe.change(|safety| safety.client = ClientDeath::Restored);
+        }
+        let Some(fallback) = kept.interceptor.fallback(&self.shared.cluster, &self.plan.service) else {
+            return;
+        };
+        self.fallback = Some(fallback.clone());
+        let safe = self.safe.clone();
+        let caught = move || safe.change(|safety| safety.interceptor = InterceptorDeath::FallbackSlice);
+        self.shared.tasks.spawn("fallback slice", fallback.keep(caught));
     }
 
     /// The right to work on the Service is the guard's from now on.

@@ -15,9 +15,10 @@ use kube::api::PropagationPolicy;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::fallback::Fallback;
+use super::nets::Nets;
 use super::note::port_key;
 use super::plan::Plan;
-use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::{self, Host};
 use crate::cluster::api::owner_reference;
 use crate::cluster::{Cluster, agent_config_map, api, gone, names};
@@ -27,13 +28,16 @@ use crate::{Deadline, Error, ErrorCode, Result};
 /// An interceptor that is asked to go, but not by its client, goes on passing through for this long: until its
 /// replacement is ready, on a busy node too.
 const REPLACEMENT: Duration = Duration::from_secs(8);
+/// Where the nodes lead callers elsewhere meanwhile: until they all know.
+const NODES: Duration = Duration::from_secs(3);
 
 /// An interceptor of ours in the cluster.
 #[derive(Debug)]
 pub(crate) struct Interceptor {
     pub(crate) name: String,
-    /// The Deployment's, once there is one.
-    uid: Option<String>,
+    /// The metadata of what it owns, once it is there.
+    base: Option<ObjectMeta>,
+    pub(super) nets: Nets,
     /// Until when it goes on passing connections through.
     needed_until: Mutex<Option<Instant>>,
 }
@@ -42,7 +46,12 @@ impl Interceptor {
     /// Creates the objects; what was created before an error is there, and [`remove`](Self::remove)
     /// takes it away.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, uid: None, needed_until: Mutex::new(None) }
+        Self { name, base: None, nets: Nets::default(), needed_until: Mutex::new(None) }
+    }
+
+    /// One that a dead session has left.
+    pub(crate) fn left_behind(name: String) -> Self {
+        Self { nets: Nets::UNKNOWN, ..Self::new(name) }
     }
 
     pub(crate) async fn create(
@@ -56,23 +65,51 @@ impl Interceptor {
         let (cluster, agent) = (&shared.cluster, shared.agent()?);
         let lease = names::lease(&shared.id);
         let back = pass_through(&self.name, service, plan, &lease);
-        let (back, ()) = tokio::try_join!(
+        let base = metadata(&self.name, service, &self.name, &lease);
+        let nets = async {
+            self.nets = Nets::spread(shared, plan, &base, deadline).await;
+            Ok(())
+        };
+        let (back, (), ()) = tokio::try_join!(
             cluster.create(&back, deadline),
-            agent_config_map::ensure(cluster, agent, deadline)
+            agent_config_map::ensure(cluster, agent.piece(), deadline),
+            nets,
         )?;
         let addresses = originals(&back)?;
+        let linger = if self.nets.slice { NODES } else { REPLACEMENT };
         let mut variables = vec![
             ("KUBETETHER_ROLE", "interceptor".to_owned()),
-            ("KUBETETHER_LINGER", format!("{}s", REPLACEMENT.as_secs())),
+            ("KUBETETHER_LINGER", format!("{}s", linger.as_secs())),
             ("KUBETETHER_PORTS", ports_variable(plan, &addresses, keeps_affinity(service, plan))),
         ];
         variables.extend(agent_pod::times(&shared.config));
+        if self.nets.slice {
+            variables.push(("KUBETETHER_FALLBACK", "slice".to_owned()));
+        }
         let pod_labels = pod_labels(&self.name, plan);
-        let template = agent_pod::template(agent, host, pod_labels, &variables, shared.config.agent_memory);
+        let mut template =
+            agent_pod::template(agent, host, pod_labels, &variables, shared.config.agent_memory);
+        self.nets.equip(shared, plan, &self.name, &mut template);
         let deployment = deployment(&self.name, service, template, &lease);
         let deployment = cluster.create(&deployment, deadline).await?;
-        self.uid.clone_from(&deployment.metadata.uid);
-        agent_config_map::own(cluster, agent, owner_reference(&deployment), deadline).await
+        let owner = owner_reference(&deployment);
+        self.base = Some(ObjectMeta { owner_references: Some(vec![owner.clone()]), ..base });
+        tokio::try_join!(
+            agent_config_map::own(cluster, agent.piece(), owner.clone(), deadline),
+            self.nets.hand_over(shared, &self.name, &owner, deadline),
+        )
+        .map(|_| ())
+    }
+
+    /// The net below it, where the rights allow it.
+    pub(crate) fn fallback(&self, cluster: &Cluster, service: &str) -> Option<Fallback> {
+        let base = self.base.clone().filter(|_| self.nets.slice)?;
+        Some(Fallback::new(cluster, service, base))
+    }
+
+    /// The uid of its Deployment, once there is one.
+    fn uid(&self) -> Option<&str> {
+        Some(&self.base.as_ref()?.owner_references.as_ref()?.first()?.uid)
     }
 
     /// Makes the way back lead to what is the original now.
@@ -101,7 +138,8 @@ impl Interceptor {
 
     /// Deletes the objects and waits until they and all they own are gone. Goes on after an error, and
     /// returns the first.
-    pub(crate) async fn remove(&self, cluster: &Cluster, agent: &Agent, deadline: Deadline) -> Result<()> {
+    pub(crate) async fn remove(&self, shared: &Shared, deadline: Deadline) -> Result<()> {
+        let (cluster, agent) = (&shared.cluster, shared.agent()?);
         let back = names::pass_through(&self.name);
         // Foreground: gone only when their pods and slices are.
         let foreground = PropagationPolicy::Foreground;
@@ -113,9 +151,10 @@ impl Interceptor {
         let deployment = deployment.await;
         let service = cluster.delete::<Service>(&back, None, foreground, deadline).await;
         // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
-        let owner = self.uid.as_deref().unwrap_or_default();
-        let config_map = agent_config_map::disown(cluster, agent, owner, deadline).await;
-        deployment.and(service).and(config_map)?;
+        let owner = self.uid().unwrap_or_default();
+        let config_map = agent_config_map::disown(cluster, agent.piece(), owner, deadline).await;
+        let nets = self.nets.remove(shared, &self.name, owner, deadline).await;
+        deployment.and(service).and(config_map).and(nets)?;
         gone::wait::<Service>(cluster, &back, deadline).await?;
         // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
         gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await

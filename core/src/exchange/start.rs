@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
+use super::fallback::Fallback;
 use super::guard::Guard;
 use super::inbound::InboundSlot;
 use super::interceptor::Interceptor;
@@ -30,6 +31,8 @@ const STEPS: u32 = 6;
 const JUDGING: Duration = lease::DURATION.saturating_add(Duration::from_secs(15));
 /// An undone start is granted this much, whatever its own deadline was: more than a pod is given to end.
 const UNDO: Duration = Duration::from_secs(45);
+/// A start waits so long for the net below the interceptor; it comes later where that is not enough.
+const NET: Duration = Duration::from_secs(1);
 
 /// An interceptor that is up, with the way to it: in force, or kept for the next exchange of its Service.
 #[derive(Debug)]
@@ -44,8 +47,7 @@ pub(crate) struct Kept {
     pub(super) taken_as: Option<Plan>,
 }
 
-/// Starts an exchange; on success a task of the session watches over it. With `renewable` the start has so much time from
-/// when it is clear that the Service may be taken.
+/// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free. On success a task of the session watches over it.
 pub(crate) async fn start(
     shared: &Arc<Shared>,
     life: &Arc<Life>,
@@ -64,8 +66,17 @@ pub(crate) async fn start(
     }
     // Held until what was begun is undone, should it come to that.
     let mut reservation = Some(shared.reserve(target.name())?);
-    let mut start =
-        Start { shared, life, deadline, renewable, plan: None, kept: None, unfinished: None, taken: false };
+    let mut start = Start {
+        shared,
+        life,
+        deadline,
+        renewable,
+        plan: None,
+        kept: None,
+        unfinished: None,
+        taken: false,
+        fallback: None,
+    };
     match Box::pin(start.run(target.name(), to, &mut reservation)).await {
         Ok(exchange) => Ok(exchange),
         Err(error) => {
@@ -88,6 +99,8 @@ struct Start<'a> {
     unfinished: Option<Interceptor>,
     /// Whether the Service may have been changed.
     taken: bool,
+    /// The net below the interceptor.
+    fallback: Option<Fallback>,
 }
 
 impl Start<'_> {
@@ -124,9 +137,14 @@ impl Start<'_> {
         guard.receive(kept);
         self.taken = true;
         service::take(cluster, &plan, &note, &lease, dead.as_ref(), deadline).await?;
+        guard.spread_nets(kept);
+        self.fallback.clone_from(&guard.fallback);
 
         self.life.progress(5, STEPS, "proving that its traffic arrives here");
         self.or_cancelled(prove::traffic_arrives(&link, &plan, deadline)).await?;
+        if self.fallback.is_some() {
+            guard.safe.caught(NET).await;
+        }
 
         self.life.progress(6, STEPS, "done");
         self.life.notice("connections that were open before stay with the original pods until they end");
@@ -140,6 +158,7 @@ impl Start<'_> {
             ports: ports.collect(),
             passed: plan.ports.iter().filter(|port| port.local.is_none()).map(|port| port.number).collect(),
             counters,
+            safe: guard.safe.clone(),
         };
         let Some(kept) = self.kept.take() else {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
@@ -230,6 +249,11 @@ impl Start<'_> {
             tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
             self.life.notice(error.report());
         }
+        if let Some(fallback) = self.fallback.take()
+            && let Err(error) = fallback.remove(deadline).await
+        {
+            tracing::warn!(error = error.report(), "a fallback slice is left behind");
+        }
         if let Some(mut kept) = self.kept.take() {
             if self.taken {
                 kept.taken_as.clone_from(&self.plan);
@@ -245,8 +269,7 @@ impl Start<'_> {
 
     async fn undo_interceptor(&mut self) {
         let Some(interceptor) = self.unfinished.take() else { return };
-        let Ok(agent) = self.shared.agent() else { return };
-        if let Err(error) = interceptor.remove(&self.shared.cluster, agent, Deadline::after(UNDO)).await {
+        if let Err(error) = interceptor.remove(self.shared, Deadline::after(UNDO)).await {
             tracing::warn!(error = error.report(), "an interceptor that could not be started is left behind");
             self.life.notice(error.report());
         }
@@ -295,7 +318,7 @@ impl Kept {
         // Late callers are passed through until the nodes know.
         self.interceptor.no_longer_needed(deadline).await;
         let _ = calls::drain(&self.link, deadline).await;
-        self.interceptor.remove(&shared.cluster, shared.agent()?, deadline).await
+        self.interceptor.remove(shared, deadline).await
     }
 
     /// The Service's name.
@@ -310,7 +333,6 @@ impl Kept {
 
 /// Takes away the interceptors of a session that is dead; they serve nobody since the Service was taken over.
 async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
-    let Ok(agent) = shared.agent() else { return };
     for holder in dead.holders {
         // The annotation is anybody's to write: only what carries our labels is taken away.
         let ours = pod_wait::selector(&holder.interceptor);
@@ -318,8 +340,8 @@ async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
         if !found.is_ok_and(|found| found.len() == 1) {
             continue;
         }
-        let interceptor = Interceptor::new(holder.interceptor);
-        if let Err(error) = interceptor.remove(&shared.cluster, agent, Deadline::after(UNDO)).await {
+        let interceptor = Interceptor::left_behind(holder.interceptor);
+        if let Err(error) = interceptor.remove(&shared, Deadline::after(UNDO)).await {
             tracing::warn!(error = error.report(), "the interceptor of a dead session is left behind");
         }
     }

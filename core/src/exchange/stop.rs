@@ -52,9 +52,14 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline) -> Result<
         (Ok(()), Ok(_)) => originals_answer(guard, kept, work).await,
         _ => Ok(()),
     };
+    let nets = match (&restored, &guard.fallback) {
+        // Without callers at the interceptor nobody needs it.
+        (Ok(()), Some(fallback)) => fallback.remove(work.at_most(WORK)).await,
+        _ => Ok(()),
+    };
     drain(guard, deadline).await;
     kept.inbound.set(None);
-    restored.and(proven)
+    restored.and(proven).and(nets)
 }
 
 async fn originals_answer(guard: &Guard, kept: &Kept, deadline: Deadline) -> Result<()> {

@@ -34,7 +34,7 @@ pub(super) async fn remove(
         Err(error) if is_conflict(&error) => {}
         Err(error) => return Err(error),
     }
-    agent_config_map::disown(cluster, agent, uid, deadline).await
+    agent_config_map::disown(cluster, agent.piece(), uid, deadline).await
 }
 
 /// The Job, and whether it was made just now.
@@ -59,12 +59,12 @@ pub(super) async fn find_or_create(
             None => {}
         }
         let ((), host) = tokio::try_join!(
-            agent_config_map::ensure(cluster, agent, deadline),
+            agent_config_map::ensure(cluster, agent.piece(), deadline),
             host(cluster, agent, deadline)
         )?;
         match cluster.create(&job(name, agent, &host, &shared.config), deadline).await {
             Ok(job) => {
-                agent_config_map::own(cluster, agent, owner_reference(&job), deadline).await?;
+                agent_config_map::own(cluster, agent.piece(), owner_reference(&job), deadline).await?;
                 return Ok((job, true));
             }
             // Another session was quicker: its gateway will do.

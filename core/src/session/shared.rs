@@ -8,7 +8,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::parts::{Part, Parts};
 use super::tenure::Tenure;
-use crate::cluster::agent_file::Agent;
+use crate::cluster::agent_file::{Agent, Restorer};
 use crate::cluster::agent_link::{Health, Links};
 use crate::cluster::client::LoadError;
 use crate::cluster::{Cluster, api, lease, names};
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) look: Notify,
     parts: Mutex<Parts>,
     agent: OnceLock<Agent>,
+    restorer: OnceLock<Option<Restorer>>,
     /// Handles that are not over, in the order of their start.
     lives: Mutex<Vec<Arc<Life>>>,
     /// Interceptors that no exchange uses at the moment, by the uid of their Service.
@@ -125,6 +126,7 @@ impl Shared {
             look: Notify::new(),
             parts: Mutex::default(),
             agent: OnceLock::new(),
+            restorer: OnceLock::new(),
             lives: Mutex::default(),
             kept: Mutex::default(),
             reserved: Arc::default(),
@@ -138,6 +140,11 @@ impl Shared {
         }
         let agent = Agent::load(&self.config.agent)?;
         Ok(self.agent.get_or_init(|| agent))
+    }
+
+    /// The program that puts a Service back from inside the cluster, read once; `None` where there is none.
+    pub(crate) fn restorer(&self) -> Option<&Restorer> {
+        self.restorer.get_or_init(|| Restorer::beside(&self.config.agent)).as_ref()
     }
 
     /// The name of an interceptor that is made now. Once others took this session for dead, what it makes anew bears

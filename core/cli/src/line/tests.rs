@@ -39,6 +39,15 @@ fn all() -> Vec<(Line, &'static str)> {
             Line::Notice { handle: None, text: "a \"quoted\"\nline".into() },
             r#"{"type":"notice","text":"a \"quoted\"\nline"}"#,
         ),
+        (
+            Line::Safety {
+                handle: 1,
+                client: "restored",
+                interceptor: "fallback_slice",
+                text: "should".into(),
+            },
+            r#"{"type":"safety","handle":1,"client":"restored","interceptor":"fallback_slice","text":"should"}"#,
+        ),
         (Line::Dropped { count: 3 }, r#"{"type":"dropped","count":3}"#),
         (
             Line::Exchange {
