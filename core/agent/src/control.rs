@@ -191,7 +191,9 @@ fn dispatch<J: Serve>(
                 .refuse(Refusal::new(RefusalCode::NotAllowed, "only an interceptor opens inbound streams"));
         }
         // Of a later version.
-        Open::Unknown(_) => incoming.refuse(Refusal::new(RefusalCode::Unsupported, "")),
+        Open::DialDatagrams { .. } | Open::InboundDatagrams { .. } | Open::Unknown(_) => {
+            incoming.refuse(Refusal::new(RefusalCode::Unsupported, ""))
+        }
     }
 }
 

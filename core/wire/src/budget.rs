@@ -17,10 +17,11 @@ use std::{
 /// does not acknowledge), the 64 KiB of calls' bytes and 6 MiB of received buffers that a link may hold beyond
 /// ([`LinkConfig`](crate::LinkConfig)), the carriers' own buffers, and what the system holds for sockets.
 ///
-/// Each link is given a share of 1 MiB whatever is left, so that none ever stands still (its calls at least: readers that have stopped may hold the rest); what it holds beyond that it has to
-/// get from here, and when nothing is left windows stop growing, writers wait, and links that hold more than their part fall
-/// back as their credit is used. So all links together hold at most the greater of the total and 1 MiB for each link, and
-/// 192 KiB for each link by rounding.
+/// Each link is given a share of 1 MiB whatever is left, so that none ever stands still (its calls at least: readers that
+/// have stopped may hold the rest), and one that has had an association another 128 KiB for datagrams; what it holds beyond
+/// that it has to get from here, and when nothing is left windows stop growing, writers wait, datagrams are dropped, and links
+/// that hold more than their part fall back as their credit is used. So all links together hold at most the greater of the total and 1 MiB for each link (1.125
+/// with associations), and 192 KiB (256) for each link by rounding.
 #[derive(Clone)]
 pub struct Budget(Arc<Inner>);
 

@@ -110,6 +110,12 @@ codes! {
         Internal = 7, "internal error";
         /// The one who opened the stream gave up before it was answered.
         Cancelled = 8, "cancelled";
+        /// The destination of datagrams refused them: nobody listens there (ICMP port unreachable).
+        Refused = 9, "refused";
+        /// The destination of datagrams cannot be reached (ICMP unreachable).
+        Unreachable = 10, "unreachable";
+        /// No datagram went either way for a while.
+        Idle = 11, "idle";
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{Budget, code::Role};
 ///
 /// An end holds at most [`link_window`](Self::link_window) bytes that it received, [`queued`](Self::queued) that it is to send,
 /// and [`unacknowledged`](Self::unacknowledged) that it has sent, and all three, for all links that share it, at most what
-/// [`budget`](Self::budget) says. Beside that: 64 KiB of calls' bytes to send, and up to 6 MiB of received buffers that are kept
+/// [`budget`](Self::budget) says. Datagrams that wait, either way, hold at most 4 MiB of the budget; one association at most
+/// 256 of them and 256 KiB in each direction. Beside that: 64 KiB of calls' bytes to send, and up to 6 MiB of received buffers that are kept
 /// alive by parts of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkConfig {

@@ -180,10 +180,9 @@ impl Frame {
             Self::Reset { stream, code, end, deliver } => body(out, kind::RESET, |out| {
                 numbers(out, &[*stream, code.number().into(), *end, *deliver]);
             }),
-            Self::Datagram { stream, bytes } => body(out, kind::DATAGRAM, |out| {
-                varint::put(out, *stream);
-                out.extend_from_slice(bytes);
-            }),
+            Self::Datagram { stream, bytes } => {
+                datagram(out, *stream, bytes.clone(), usize::MAX);
+            }
         }
     }
 
@@ -255,6 +254,16 @@ pub(crate) fn data(out: &mut BytesMut, stream: u64, offset: u64, bytes: &[u8]) {
     varint::put(out, stream);
     varint::put(out, offset);
     out.extend_from_slice(bytes);
+}
+
+/// Appends a DATAGRAM frame, or as much of it as there is room for; returns the rest.
+pub(crate) fn datagram(out: &mut BytesMut, stream: u64, mut bytes: Bytes, room: usize) -> Bytes {
+    let front = varint::len(stream);
+    out.put_u32(u32::from(kind::DATAGRAM) << 24 | (front + bytes.len()) as u32);
+    varint::put(out, stream);
+    let now = bytes.split_to(room.saturating_sub(HEADER + front).min(bytes.len()));
+    out.extend_from_slice(&now);
+    bytes
 }
 
 fn body(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {

@@ -32,7 +32,7 @@
 //! | `14` | CREDIT | stream (0: the link), limit | yes |
 //! | `15` | FIN | stream, end offset | yes |
 //! | `16` | RESET | stream, code ([`ResetCode`]), end offset, offset up to which bytes are still delivered | yes |
-//! | `40` | DATAGRAM | association, bytes; only to an end that announced [`CAPABILITY_DATAGRAMS`] | |
+//! | `40` | DATAGRAM | association, one datagram of 0 to 65,507 bytes | |
 //!
 //! # Rules
 //!
@@ -61,9 +61,19 @@
 //!   frames are idempotent, and may come twice, late, and in any order between carriers (data before its OPEN, a FIN before
 //!   its data). When the next carrier comes up, both ends first tell what came on the lost one, and that it is lost:
 //!   an end that still had it gives it up then.
+//! - **Datagrams.** An association (an [`Open`] of kind 4 or 5) is opened, numbered, refused and cut as a stream is, and
+//!   carries DATAGRAM frames in place of DATA, CREDIT and FIN; its end is a RESET of no bytes from either side. Only ends whose
+//!   first hellos on the link both announced [`CAPABILITY_DATAGRAMS`] have any: an OPEN from one that did not is refused as
+//!   `not supported`, its DATAGRAMs are skipped. A DATAGRAM is said once: it is not acknowledged, and not said again when its
+//!   carrier is lost; either end throws away the oldest where there is no room; they may come in another order, before their
+//!   OPEN (a few are kept until it comes) and behind the RESET (nothing happens). Frames that an association or a stream
+//!   cannot have break the protocol. How much of them is under way is found out by PINGs behind them.
 //! - **Turns.** Control frames go first, then calls, then streams that had nothing to send until now, then each stream with
 //!   bytes and credit in its turn, with 2 to 16 KiB. All carriers draw from the same queues, each only as long as not more is
 //!   under way on it than the line bears in little more than a round trip: so small requests do not wait behind bulk.
+//!   Datagrams go before the streams' data, of each association one in its turn, until they are 16 KiB ahead of it; what is
+//!   under way of them has its own measure. One that is longer than a carrier's buffer is followed by its rest before
+//!   anything else goes on that carrier.
 //! - **Suspects.** A carrier on which an answer is overdue is pinged and avoided, and what waits there is said again on others.
 //! - **Heartbeats.** Each end pings each carrier every two seconds; one on which nothing came for five is dead. A link
 //!   without carriers keeps its streams for its grace period. An end that slept (its driver came more than a second late)

@@ -5,6 +5,7 @@ mod carrier;
 mod carriers;
 mod chunks;
 mod credit;
+mod datagrams;
 mod event;
 mod facts;
 mod input;
@@ -33,6 +34,7 @@ use self::{
     carrier::{Carrier, Retained},
     carriers::Numbers,
     credit::LinkReceive,
+    datagrams::Datagrams,
     pace::Shortest,
     ranges::Ranges,
     stream::Stream,
@@ -44,7 +46,7 @@ pub use self::{
     ops::{OpenFailure, Read, StreamError},
 };
 use crate::{
-    CAPABILITY_PROOF, Goodbye, Hello, LinkConfig, Refusal, Secret,
+    CAPABILITY_DATAGRAMS, CAPABILITY_PROOF, Goodbye, Hello, LinkConfig, Refusal, Secret,
     budget::Account,
     code::{GoodbyeCode, Role},
     hello,
@@ -123,6 +125,7 @@ pub struct Link {
     /// Data frames that are retained, with what holding them costs.
     retained: Account,
     link_credit_due: bool,
+    datagrams: Datagrams,
 
     /// The last time that was told.
     now: Option<Instant>,
@@ -153,6 +156,7 @@ struct Resend {
 #[derive(Debug)]
 struct Peer {
     info: PeerInfo,
+    /// Of the link's first hello.
     capabilities: u64,
     stream_credit: u64,
     max_streams: u32,
@@ -235,6 +239,7 @@ impl Link {
             reserve: 0,
             retained,
             link_credit_due: false,
+            datagrams: Datagrams::default(),
             now: None,
             events: VecDeque::new(),
             resent: 0,
@@ -314,16 +319,21 @@ impl Link {
             window: self.receive.window(),
             carriers_lost: self.carriers_lost,
             suspects: self.carriers.values().filter(|carrier| carrier.up && carrier.suspect).count() as u32,
-            under_way: self.carriers.values().map(|carrier| carrier.pace.under_way()).sum(),
+            under_way: self.carriers.values().map(Carrier::under_way).sum(),
+            datagrams_sent: self.datagrams.sent,
+            datagrams_received: self.datagrams.received,
+            datagrams_dropped: self.datagrams.dropped,
+            datagrams: self.datagrams.held(),
         }
     }
 
-    /// Whether the peer holds everything that was written and said here.
+    /// Whether the peer holds everything that was written and said here, and all datagrams are sent.
     pub fn is_flushed(&self) -> bool {
         self.queue.held() == 0
             && self.urgent.is_empty()
             && self.resend.is_empty()
-            && self.carriers.values().all(|carrier| carrier.retained.is_empty())
+            && !self.datagrams.wait()
+            && self.carriers.values().all(|carrier| carrier.retained.is_empty() && !carrier.datagrams.wants())
     }
 
     /// Our hello for one carrier.
@@ -340,7 +350,7 @@ impl Link {
             proof,
             carrier,
             resuming: self.peer.as_ref().filter(|_| client).map(|peer| peer.info.incarnation),
-            capabilities: if client { 0 } else { CAPABILITY_PROOF },
+            capabilities: CAPABILITY_DATAGRAMS | if client { 0 } else { CAPABILITY_PROOF },
             stream_credit: self.config.initial_window,
             link_credit: self.receive.limit(),
             max_streams: self.config.max_streams,
@@ -390,6 +400,11 @@ impl Link {
             stream.send.lose(code);
             stream.held
         });
+        let associations = self.streams.iter().filter(|(_, stream)| stream.datagrams.is_some());
+        for id in associations.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_datagrams(id, false);
+        }
+        self.datagrams.close();
         self.urgent.clear();
         self.resend.clear();
         self.late_acks.clear();

@@ -32,6 +32,24 @@ pub enum Open {
         /// The interceptor's own address of that connection.
         to: SocketAddr,
     },
+    /// Client to gateway: UDP to a host as seen from the cluster. An association: it carries datagrams, and no bytes.
+    DialDatagrams {
+        /// A name or an address, at most [`MAX_HOST`] bytes.
+        host: String,
+        /// The UDP port.
+        port: u16,
+        /// How long the far end may look the name up; zero means its own default.
+        deadline: Duration,
+    },
+    /// Interceptor to client: datagrams of one caller for the Service. An association.
+    InboundDatagrams {
+        /// The Service's port number.
+        port: u16,
+        /// Who sends, as the interceptor sees it.
+        from: SocketAddr,
+        /// The interceptor's own address that they came to.
+        to: SocketAddr,
+    },
     /// Client to agent: one request, one answer (see [`Request`](crate::Request)).
     Call,
     /// A kind of a later version; it is refused as [`RefusalCode::Unsupported`] by the link itself.
@@ -58,6 +76,8 @@ const TO: u64 = 6;
 const DIAL: u32 = 1;
 const INBOUND: u32 = 2;
 const CALL: u32 = 3;
+const DIAL_DATAGRAMS: u32 = 4;
+const INBOUND_DATAGRAMS: u32 = 5;
 
 impl Open {
     /// The fields of the OPEN frame.
@@ -66,26 +86,40 @@ impl Open {
     /// [`DecodeError::TooLong`] when the host has more than [`MAX_HOST`] bytes.
     pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
         let mut out = Writer::default();
+        let kind = self.kind();
         match self {
-            Self::Dial { host, port, deadline } => {
+            Self::Dial { host, port, deadline } | Self::DialDatagrams { host, port, deadline } => {
                 if host.len() > MAX_HOST {
                     return Err(DecodeError::TooLong { what: "the host", limit: MAX_HOST });
                 }
-                out.number(KIND, DIAL.into()).bytes(HOST, host.as_bytes()).number(PORT, (*port).into());
+                out.number(KIND, kind.into()).bytes(HOST, host.as_bytes()).number(PORT, (*port).into());
                 out.number(DEADLINE_MS, u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
             }
-            Self::Inbound { port, from, to } => {
-                out.number(KIND, INBOUND.into()).number(PORT, (*port).into());
+            Self::Inbound { port, from, to } | Self::InboundDatagrams { port, from, to } => {
+                out.number(KIND, kind.into()).number(PORT, (*port).into());
                 out.address(FROM, *from).address(TO, *to);
             }
-            Self::Call => {
-                out.number(KIND, CALL.into());
-            }
-            Self::Unknown(kind) => {
-                out.number(KIND, (*kind).into());
+            Self::Call | Self::Unknown(_) => {
+                out.number(KIND, kind.into());
             }
         }
         Ok(out.finish())
+    }
+
+    /// Whether this is an association: it carries datagrams, and no bytes.
+    pub fn is_datagrams(&self) -> bool {
+        matches!(self, Self::DialDatagrams { .. } | Self::InboundDatagrams { .. })
+    }
+
+    fn kind(&self) -> u32 {
+        match self {
+            Self::Dial { .. } => DIAL,
+            Self::Inbound { .. } => INBOUND,
+            Self::Call => CALL,
+            Self::DialDatagrams { .. } => DIAL_DATAGRAMS,
+            Self::InboundDatagrams { .. } => INBOUND_DATAGRAMS,
+            Self::Unknown(kind) => *kind,
+        }
     }
 
     /// Reads the fields of an OPEN frame; unknown ones are skipped unless they are critical.
@@ -107,20 +141,28 @@ impl Open {
                 _ => field.unknown()?,
             }
         }
-        match kind.ok_or(DecodeError::Missing("the kind"))? {
-            DIAL => Ok(Self::Dial {
-                host: host.filter(|host| !host.is_empty()).ok_or(DecodeError::Missing("the host"))?,
-                port: port.ok_or(DecodeError::Missing("the port"))?,
-                deadline,
-            }),
-            INBOUND => Ok(Self::Inbound {
-                port: port.ok_or(DecodeError::Missing("the port"))?,
-                from: from.ok_or(DecodeError::Missing("the caller's address"))?,
-                to: to.ok_or(DecodeError::Missing("the address called"))?,
-            }),
-            CALL => Ok(Self::Call),
-            kind => Ok(Self::Unknown(kind)),
-        }
+        let port = port.ok_or(DecodeError::Missing("the port"));
+        Ok(match kind.ok_or(DecodeError::Missing("the kind"))? {
+            kind @ (DIAL | DIAL_DATAGRAMS) => {
+                let host = host.filter(|host| !host.is_empty()).ok_or(DecodeError::Missing("the host"))?;
+                let port = port?;
+                match kind {
+                    DIAL => Self::Dial { host, port, deadline },
+                    _ => Self::DialDatagrams { host, port, deadline },
+                }
+            }
+            kind @ (INBOUND | INBOUND_DATAGRAMS) => {
+                let port = port?;
+                let from = from.ok_or(DecodeError::Missing("the caller's address"))?;
+                let to = to.ok_or(DecodeError::Missing("the address called"))?;
+                match kind {
+                    INBOUND => Self::Inbound { port, from, to },
+                    _ => Self::InboundDatagrams { port, from, to },
+                }
+            }
+            CALL => Self::Call,
+            kind => Self::Unknown(kind),
+        })
     }
 }
 
@@ -147,6 +189,12 @@ mod tests {
             Open::Dial { host: "db.shop".into(), port: 5432, deadline: Duration::from_millis(1500) },
             Open::Inbound {
                 port: 80,
+                from: "10.0.0.9:4711".parse().unwrap(),
+                to: "[fd00::2]:47200".parse().unwrap(),
+            },
+            Open::DialDatagrams { host: "kube-dns.kube-system".into(), port: 53, deadline: Duration::ZERO },
+            Open::InboundDatagrams {
+                port: 53,
                 from: "10.0.0.9:4711".parse().unwrap(),
                 to: "[fd00::2]:47200".parse().unwrap(),
             },

@@ -92,6 +92,7 @@ fn frames() -> Vec<(Frame, &'static str)> {
         (Frame::Fin { stream: 2, end: 12 }, "15000002020c"),
         (Frame::Reset { stream: 2, code: ResetCode::Reset, end: 12, deliver: 10 }, "1600000402010c0a"),
         (Frame::Datagram { stream: 3, bytes }, "40000006036279746573"),
+        (Frame::Datagram { stream: 1 << 20, bytes: Bytes::new() }, "4000000480100000"),
     ]
 }
 
@@ -118,6 +119,18 @@ fn opens() -> Vec<(Open, &'static str)> {
             "010102030241bb0512fd00000000000000000000000000000912670612fd000000000000000000000000000007b860",
         ),
         (Open::Call, "010103"),
+        (
+            Open::DialDatagrams { host: "kube-dns.kube-system".into(), port: 53, deadline: Duration::ZERO },
+            "01010402146b7562652d646e732e6b7562652d73797374656d030135040100",
+        ),
+        (
+            Open::InboundDatagrams {
+                port: 53,
+                from: "10.0.0.9:4711".parse().unwrap(),
+                to: "[fd00::7]:47200".parse().unwrap(),
+            },
+            "01010503013505060a00000912670612fd000000000000000000000000000007b860",
+        ),
     ]
 }
 
@@ -245,7 +258,7 @@ fn codes_are_as_they_were() {
         "1 connection refused, 2 unreachable, 3 timed out, 4 name not found, 5 not allowed, 6 limit reached, 7 draining, \
          8 not supported, 9 internal error",
         "1 connection reset, 2 dropped, 3 link lost, 4 link closed, 5 agent restarted, 6 timed out, 7 internal error, \
-         8 cancelled",
+         8 cancelled, 9 refused, 10 unreachable, 11 idle",
         "1 closed, 2 unknown link, 3 draining, 4 no common version, 5 wrong secret, 6 busy, 7 protocol error, \
          8 internal error, 9 link lost, 10 agent restarted, 11 wrong role, 12 carrier given up, \
          64 carrier retires",

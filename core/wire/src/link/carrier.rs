@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{pace::Pace, retire::Leaving};
+use super::{datagrams::Sending, pace::Pace, retire::Leaving};
 use crate::{FrameReader, Goodbye, Refusal, code::ResetCode, config::LinkConfig};
 
 /// A frame that is kept until the peer's link holds it, and is sent again when its carrier is lost.
@@ -37,6 +37,13 @@ pub(super) enum Retained {
         offset: u64,
         bytes: Bytes,
     },
+}
+
+impl Retained {
+    /// The stream that it opens.
+    pub(super) fn opens(&self) -> Option<u64> {
+        if let Self::Open { stream, .. } = self { Some(*stream) } else { None }
+    }
 }
 
 /// Frames after which they are acknowledged at once.
@@ -74,6 +81,7 @@ pub(super) struct Carrier {
     /// How many frames the peer has acknowledged.
     pub(super) acknowledged: u64,
     pub(super) pace: Pace,
+    pub(super) datagrams: Sending,
     /// An answer is overdue: what is new goes on others.
     pub(super) suspect: bool,
     /// When a ping or a frame was last answered.
@@ -127,6 +135,7 @@ impl Carrier {
             retained_data: 0,
             acknowledged: 0,
             pace: Pace::new(carriers),
+            datagrams: Sending::default(),
             suspect: false,
             answered: None,
             resaid: 0,
@@ -196,6 +205,19 @@ impl Carrier {
         self.received
     }
 
+    /// The token of a ping that is sent now.
+    pub(super) fn ask(&mut self, now: Instant) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.ping.get_or_insert((token, now));
+        token
+    }
+
+    /// Bytes of streams and datagrams on their way.
+    pub(super) fn under_way(&self) -> u64 {
+        self.pace.under_way() + self.datagrams.under_way()
+    }
+
     /// The answer to a ping came. Returns what it took.
     pub(super) fn pong(&mut self, token: u64, now: Instant) -> Option<Duration> {
         self.answered(now);
@@ -220,6 +242,11 @@ impl Carrier {
         !self.finished
             && (!self.greeted
                 || self.farewell.is_some()
-                || self.up && (self.pong.is_some() || self.ping_due || self.notices() || self.ack_due))
+                || self.up
+                    && (self.pong.is_some()
+                        || self.ping_due
+                        || self.notices()
+                        || self.ack_due
+                        || self.datagrams.wants()))
     }
 }

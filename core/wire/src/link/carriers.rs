@@ -127,9 +127,9 @@ impl Link {
                 incarnation: hello.incarnation,
                 version,
             },
-            capabilities: hello.capabilities,
             // A stream may be opened before or behind a later hello: both ends must mean the same.
             stream_credit: self.peer.as_ref().map_or(hello.stream_credit, |peer| peer.stream_credit),
+            capabilities: self.peer.as_ref().map_or(hello.capabilities, |peer| peer.capabilities),
             max_streams: hello.max_streams,
         });
         if first {
@@ -142,6 +142,10 @@ impl Link {
                 }
                 self.make_ready(id);
                 self.paid(id);
+                let association = self.streams.get(&id).is_some_and(|stream| stream.datagrams.is_some());
+                if association && self.takes_associations() == Some(false) {
+                    self.refuse_here(id);
+                }
             }
         }
     }

@@ -44,6 +44,14 @@ pub struct Stats {
     pub carriers_lost: u64,
     /// Carriers that are up and have not answered for longer than usual.
     pub suspects: u32,
-    /// Bytes of streams that are on their way: what is kept small on slow lines.
+    /// Bytes of streams and datagrams that are on their way: what is kept small on slow lines.
     pub under_way: u64,
+    /// Datagrams that were sent; whether they arrived is not known.
+    pub datagrams_sent: u64,
+    /// Datagrams that came.
+    pub datagrams_received: u64,
+    /// Datagrams that were thrown away because there was no room, before they were sent or before they were read.
+    pub datagrams_dropped: u64,
+    /// What the datagrams that wait hold, either way, with what holding them costs.
+    pub datagrams: u64,
 }

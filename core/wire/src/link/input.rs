@@ -85,8 +85,13 @@ impl Link {
                 Ok(())
             }
             Frame::Pong(token) => {
+                let token = token.min(carrier.next_token);
                 if let Some(time) = carrier.pong(token, now) {
                     self.shortest.see(time);
+                }
+                let carriers = self.carriers.len();
+                if let Some(carrier) = self.carriers.get_mut(&id) {
+                    carrier.datagrams.answered(token, now, carriers, &mut self.shortest);
                 }
                 Ok(())
             }
@@ -101,8 +106,7 @@ impl Link {
                 }
                 Ok(())
             }
-            // The capability was not announced; a peer that sends some nevertheless is like one of a later version.
-            Frame::Datagram { .. } => Ok(()),
+            Frame::Datagram { stream, bytes } => self.handle_datagram(stream, bytes, pushed),
             Frame::Open { .. }
             | Frame::Opened(_)
             | Frame::Refuse { .. }

@@ -37,7 +37,7 @@ pub enum StreamError {
     /// The peer refused to open it.
     #[error("{0}")]
     Refused(Refusal),
-    /// This end has finished writing.
+    /// This end has finished writing, or what it writes is not what the stream is for: bytes or datagrams.
     #[error("the stream is finished for writing")]
     Finished,
 }
@@ -55,7 +55,9 @@ pub enum Read {
 
 impl Link {
     /// Asks the peer to open a stream, and holds it until [`release`](Self::release). [`Event::Answered`] tells that
-    /// [`opened`](Self::opened) knows the answer; data may be written before.
+    /// [`opened`](Self::opened) knows the answer; data may be written before. An association
+    /// ([`Open::is_datagrams`]) for a peer that knows none is refused as
+    /// [`Unsupported`](crate::RefusalCode::Unsupported) without being asked for.
     ///
     /// # Errors
     /// See [`OpenFailure`].
@@ -76,6 +78,12 @@ impl Link {
         stream.turn.call = *open == Open::Call;
         self.streams.insert(id, Box::new(stream));
         self.urgent.push_back(Retained::Open { stream: id, fields: fields.into() });
+        if open.is_datagrams() {
+            self.associate(id);
+            if self.takes_associations() == Some(false) {
+                self.refuse_here(id);
+            }
+        }
         Ok(id)
     }
 
@@ -180,10 +188,11 @@ impl Link {
         }
     }
 
-    /// Ends this end's direction: FIN follows what was written.
+    /// Ends this end's direction: FIN follows what was written. An association has no such end: nothing happens.
     pub fn finish(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
             && !stream.send.is_closed()
+            && stream.datagrams.is_none()
         {
             stream.send.finish();
             self.after(id);
@@ -252,7 +261,7 @@ impl Link {
         }
     }
 
-    fn gone(&self) -> StreamError {
+    pub(super) fn gone(&self) -> StreamError {
         StreamError::Cut(self.closed.as_ref().map_or(ResetCode::Dropped, CloseReason::reset_code))
     }
 
@@ -270,7 +279,7 @@ impl Link {
         if let Some(code) = stream.send.lost() {
             return Err(StreamError::Cut(code));
         }
-        if stream.send.is_closed() {
+        if stream.send.is_closed() || stream.datagrams.is_some() {
             return Err(StreamError::Finished);
         }
         let room = self.room_of(stream);
@@ -286,12 +295,14 @@ impl Link {
             return;
         };
         self.receive.free(stream.recv.discard());
+        self.drop_datagrams(id, true);
         self.stream_credit(id);
         self.link_credit();
     }
 
     /// To be called when a stream's directions may have ended: says so to the peer, and forgets what is over.
     pub(super) fn after(&mut self, id: StreamId) {
+        self.drop_datagrams(id, false);
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };

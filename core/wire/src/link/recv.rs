@@ -298,6 +298,11 @@ impl Recv {
         self.limit
     }
 
+    /// Whether the peer has said anything about its bytes.
+    pub(super) fn has_begun(&self) -> bool {
+        self.highest > 0 || self.fin
+    }
+
     /// Whether the peer has told how many bytes there are.
     pub(super) fn is_settled(&self) -> bool {
         self.end.is_some()

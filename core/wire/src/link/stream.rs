@@ -1,4 +1,4 @@
-use super::{recv::Recv, send::Send, turns::Turn};
+use super::{datagrams::Association, recv::Recv, send::Send, turns::Turn};
 use crate::{Refusal, code::ResetCode};
 
 /// One stream as an end sees it. Small when idle: 10,000 of them are nothing special.
@@ -7,6 +7,8 @@ pub(super) struct Stream {
     pub(super) send: Send,
     pub(super) recv: Recv,
     pub(super) opening: Opening,
+    /// It carries datagrams, and no bytes.
+    pub(super) datagrams: Option<Box<Association>>,
     /// The program has a handle on it.
     pub(super) held: bool,
     pub(super) turn: Turn,
@@ -37,6 +39,7 @@ impl Stream {
             send: Send::new(send_limit),
             recv: Recv::new(recv_window),
             opening,
+            datagrams: None,
             held,
             turn: Turn::default(),
             starved: false,

@@ -36,9 +36,15 @@ impl Link {
                 // A part of a buffer keeps all of it alive: a small one is copied, and any where much is unread already.
                 let copy = bytes.len() * 4 < pushed || self.receive.is_full() && bytes.len() < pushed;
                 let bytes = if copy { Bytes::copy_from_slice(&bytes) } else { bytes };
-                self.with_recv(stream, |known| known.recv.data(offset, bytes))
+                self.with_recv(stream, |known| match known.datagrams {
+                    Some(_) => Err(ProtocolError::Rule("DATA for an association")),
+                    None => known.recv.data(offset, bytes),
+                })
             }
-            Frame::Fin { stream, end } => self.with_recv(stream, |known| known.recv.finish(end)),
+            Frame::Fin { stream, end } => self.with_recv(stream, |known| match known.datagrams {
+                Some(_) => Err(ProtocolError::Rule("a FIN for an association")),
+                None => known.recv.finish(end),
+            }),
             Frame::Reset { stream, code, end, deliver } => self.handle_reset(stream, code, end, deliver),
             Frame::Credit { stream: 0, limit } => {
                 self.send_limit = self.send_limit.max(limit);
@@ -70,11 +76,9 @@ impl Link {
         if !self.find(id)? {
             return Ok(());
         }
-        let Some(stream) =
-            self.streams.get_mut(&id).filter(|stream| matches!(stream.opening, Opening::Heard))
-        else {
+        if !self.streams.get(&id).is_some_and(|stream| matches!(stream.opening, Opening::Heard)) {
             return Ok(());
-        };
+        }
         let open = match Open::decode(fields) {
             Ok(Open::Unknown(kind)) => Err(format!("streams of kind {kind}")),
             Ok(open) => Ok(open),
@@ -88,10 +92,12 @@ impl Link {
                 return Ok(());
             }
         };
-        if self.opened_there > self.config.max_streams {
+        if let Some(refusal) = self.offer(id, &open)? {
+            self.refuse(id, refusal);
+        } else if self.opened_there > self.config.max_streams {
             let most = self.config.max_streams;
             self.refuse(id, Refusal::new(RefusalCode::Limit, format!("{most} streams are open already")));
-        } else {
+        } else if let Some(stream) = self.streams.get_mut(&id) {
             stream.held = true;
             stream.opening = Opening::Offered;
             stream.turn.call = open == Open::Call;
@@ -107,6 +113,11 @@ impl Link {
         if !self.find(id)? {
             return Ok(());
         }
+        self.refused(id, refusal)
+    }
+
+    /// A stream of ours is not opened.
+    pub(super) fn refused(&mut self, id: StreamId, refusal: Refusal) -> Result<(), ProtocolError> {
         let Some(stream) =
             self.streams.get_mut(&id).filter(|stream| matches!(stream.opening, Opening::Asked))
         else {
@@ -186,7 +197,7 @@ impl Link {
     }
 
     /// A stream of ours is open.
-    fn answered(&mut self, id: StreamId) {
+    pub(super) fn answered(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
             && matches!(stream.opening, Opening::Asked)
         {

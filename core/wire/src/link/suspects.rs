@@ -123,6 +123,7 @@ impl Link {
                 carrier.answered(now);
                 carrier.ping = None;
                 carrier.pace.excuse(now);
+                carrier.datagrams.excuse(now);
             }
         }
     }

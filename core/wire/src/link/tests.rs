@@ -3,6 +3,7 @@
 mod carriers;
 mod chaos;
 mod close;
+mod datagrams;
 mod flow;
 mod line;
 mod slow;

@@ -20,11 +20,13 @@ use crate::{
 const LEAST_DATA: usize = 512;
 
 impl Link {
-    /// The least `max` that [`poll_transmit`](Self::poll_transmit) takes: room for any one frame but DATA, which is cut.
+    /// The least `max` that [`poll_transmit`](Self::poll_transmit) takes: room for any one frame but DATA, which is cut, and
+    /// DATAGRAM, which goes on in the next.
     pub const LEAST_TRANSMIT: usize = 8 << 10;
 
-    /// Appends what the carrier is to send next to `out`, at most `max` bytes of whole frames (`max` of at least
-    /// [`LEAST_TRANSMIT`](Self::LEAST_TRANSMIT)). Control frames come first, then the streams in turn. Returns whether
+    /// Appends what the carrier is to send next to `out`, at most `max` bytes (`max` of at least
+    /// [`LEAST_TRANSMIT`](Self::LEAST_TRANSMIT)): whole frames, but for a long DATAGRAM, whose rest is the next that comes.
+    /// Control frames come first, then datagrams and the streams in turn. Returns whether
     /// there was anything. What was taken counts as sent on this carrier: if that fails, tell
     /// [`carrier_down`](Self::carrier_down).
     pub fn poll_transmit(&mut self, id: CarrierId, now: Instant, out: &mut BytesMut, max: usize) -> bool {
@@ -46,6 +48,12 @@ impl Link {
                 Frame::Ack { carrier: *carrier, frames: *frames, last: true }.encode(out);
             }
         }
+        if !self.transmit_rest(id, out, limit) {
+            return true;
+        }
+        let Some(carrier) = self.carriers.get_mut(&id) else {
+            return false;
+        };
         if let Some(goodbye) = carrier.farewell.take() {
             if carrier.leaving.is_some() {
                 Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
@@ -65,10 +73,7 @@ impl Link {
             }
         }
         if std::mem::take(&mut carrier.ping_due) {
-            let token = carrier.next_token;
-            carrier.next_token += 1;
-            carrier.ping.get_or_insert((token, now));
-            Frame::Ping(token).encode(out);
+            Frame::Ping(carrier.ask(now)).encode(out);
         }
         if std::mem::take(&mut carrier.notice)
             && let Some(text) = &self.notice
@@ -86,6 +91,7 @@ impl Link {
             return true;
         }
         let before = carrier.sent_frames();
+        self.transmit_mark(id, now, out);
         let mut bytes = 0;
         if !self.is_avoided(id) {
             self.transmit_acks(out, now);
@@ -93,14 +99,19 @@ impl Link {
             if !lags {
                 self.transmit_urgent(id, out, limit);
             }
-            bytes = self.transmit_data(id, out, limit);
-            // The ends of the streams whose last bytes went just now.
-            if !lags {
-                self.transmit_urgent(id, out, limit);
+            self.transmit_datagrams(id, now, out, limit, true);
+            if self.is_between_frames(id) {
+                bytes = self.transmit_data(id, out, limit);
+                // The ends of the streams whose last bytes went just now.
+                if !lags {
+                    self.transmit_urgent(id, out, limit);
+                }
+                self.transmit_datagrams(id, now, out, limit, false);
             }
         }
         if let Some(carrier) = self.carriers.get_mut(&id).filter(|carrier| carrier.sent_frames() > before) {
             carrier.pace.sent(carrier.sent_frames(), bytes, now);
+            carrier.datagrams.fall_back(bytes);
         }
         out.len() > start
     }
@@ -111,7 +122,7 @@ impl Link {
     }
 
     /// Whether anything waits that any carrier can send, and this one may send now: it is up, it is not suspect while another
-    /// is not, and if it is bytes of streams, there are not too many under way on it.
+    /// is not, and if it is bytes of streams or datagrams, there are not too many under way on it.
     pub fn carrier_takes_shared(&self, id: CarrierId) -> bool {
         let Some(carrier) = self.carriers.get(&id).filter(|carrier| carrier.is_usable()) else {
             return false;
@@ -119,6 +130,7 @@ impl Link {
         let waits = !self.urgent.is_empty() && !self.lags(id)
             || !self.late_acks.is_empty()
             || self.takes_data(id, carrier)
+            || self.takes_datagrams(id)
             || self.carriers.values().any(|other| other.suspect && other.ack_due);
         self.closed.is_none() && waits && !self.is_avoided(id)
     }
@@ -141,6 +153,11 @@ impl Link {
     /// Whether the peer has said hello on the carrier.
     pub fn carrier_is_up(&self, id: CarrierId) -> bool {
         self.carriers.get(&id).is_some_and(|carrier| carrier.up)
+    }
+
+    /// Whether another frame may follow on the carrier.
+    fn is_between_frames(&self, id: CarrierId) -> bool {
+        self.carriers.get(&id).is_some_and(|carrier| carrier.datagrams.rest.is_empty())
     }
 
     /// Acknowledges what came on carriers that may say nothing themselves.
@@ -248,7 +265,7 @@ impl Link {
     }
 
     /// Whether only bulk is to go on this carrier, since others are so much faster.
-    fn lags(&self, id: CarrierId) -> bool {
+    pub(super) fn lags(&self, id: CarrierId) -> bool {
         let usual = |carrier: &&Carrier| carrier.is_usable() && !carrier.suspect;
         let best = self.carriers.values().filter(usual).filter_map(|carrier| carrier.pace.usual()).min();
         self.carriers.get(&id).zip(best).is_some_and(|(carrier, best)| carrier.pace.lags(best))

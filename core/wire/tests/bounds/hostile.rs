@@ -189,6 +189,30 @@ fn a_peer_that_never_acknowledges() {
     });
 }
 
+/// Datagrams are dropped where nobody reads them, and where nobody lets them go.
+#[test]
+fn associations_that_nobody_serves() {
+    const ASSOCIATIONS: u64 = 4096;
+    let bound = (4 << 20) + ASSOCIATIONS as isize * (STREAM + 256) + NOTHING;
+    attack("associations", bound, |victim| {
+        victim.sends = true;
+        let open = Open::DialDatagrams { host: "dns".into(), port: 53, deadline: Duration::ZERO };
+        let fields = Bytes::from(open.encode().unwrap());
+        victim
+            .say((1..=ASSOCIATIONS).map(|stream| Frame::Open { stream: stream * 2, fields: fields.clone() }));
+        for length in [0, 10, 1200, 65_507] {
+            let bytes = Bytes::from(vec![7; length]);
+            for id in victim.offered.clone() {
+                victim.link.send_datagram(id, bytes.clone()).unwrap();
+                victim.say([Frame::Datagram { stream: id, bytes: bytes.clone() }]);
+            }
+        }
+        let stats = victim.link.stats();
+        assert_eq!(victim.link.close_reason(), None);
+        assert!(stats.datagrams > 3 << 20 && stats.datagrams_dropped > 1000, "{stats:?}");
+    });
+}
+
 #[test]
 fn floods() {
     let flood = |name: &str, frame: fn(u64) -> Frame| {

@@ -182,6 +182,38 @@ fn fields_of_calls_are_skipped_or_refused() {
     assert_eq!(Answer::decode(&behind(answer.encode(), critical())), Err(DecodeError::Critical(33)));
 }
 
+/// An end of a version without datagrams is asked for no association, and one that asks for some is refused; streams go on.
+#[test]
+fn an_end_without_datagrams() {
+    let udp = Open::DialDatagrams { host: "dns".into(), port: 53, deadline: Duration::ZERO };
+    for end in [CLIENT, AGENT] {
+        let (mut world, mut listener) = with_hello(end, vec![(9, vec![0])]);
+        let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let tap = said.clone();
+        world.tap = Some(Box::new(move |by, _, bytes| {
+            let frames = raw::frames(bytes).into_iter().filter(|_| by == 1 - end).map(|(kind, _)| kind);
+            tap.lock().unwrap().extend(frames.filter(|kind| [raw::OPEN, raw::DATAGRAM].contains(kind)));
+            bytes.to_vec()
+        }));
+        for opener in [CLIENT, AGENT] {
+            let id = world.end(opener).open(&udp).unwrap();
+            world.end(opener).send_datagram(id, (&b"question"[..]).into()).ok();
+            world.pass(&mut listener, Duration::from_millis(50));
+            let Some(Err(kubetether_wire::StreamError::Refused(refusal))) = world.end(opener).opened(id)
+            else {
+                panic!("end {end} is asked for an association by {opener}");
+            };
+            assert_eq!(refusal.code, RefusalCode::Unsupported);
+            assert!(refusal.text.contains(env!("CARGO_PKG_VERSION")), "{}", refusal.text);
+        }
+        assert!(said.lock().unwrap().is_empty(), "{:?}", said.lock().unwrap());
+        let id = world.end(CLIENT).open(&Open::Call).unwrap();
+        world.pass(&mut listener, Duration::from_millis(50));
+        assert_eq!(world.end(CLIENT).opened(id), Some(Ok(())));
+        assert_eq!(listener.offered, [Open::Call]);
+    }
+}
+
 /// Bits that only say what the sender can take are no reason to turn it away, and nothing is sent that it cannot take.
 #[test]
 fn capabilities_may_be_unknown_or_missing() {

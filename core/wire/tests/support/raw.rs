@@ -14,6 +14,7 @@ pub(crate) const DATA: u8 = 0x13;
 pub(crate) const CREDIT: u8 = 0x14;
 pub(crate) const FIN: u8 = 0x15;
 pub(crate) const RESET: u8 = 0x16;
+pub(crate) const DATAGRAM: u8 = 0x40;
 pub(crate) const COUNTED: RangeInclusive<u8> = 0x10..=0x3f;
 
 /// Tag and value.

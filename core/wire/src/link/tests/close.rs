@@ -312,19 +312,6 @@ fn something_else_than_an_agent_is_turned_away_and_the_link_lives() {
 }
 
 #[test]
-fn datagrams_are_skipped_by_an_end_that_did_not_ask_for_them() {
-    let mut pair = Pair::connected(1);
-    let now = pair.now;
-    let mut out = BytesMut::new();
-    Frame::Datagram { stream: 2, bytes: Bytes::from_static(b"x") }.encode(&mut out);
-    pair.agent().handle_input(1, out.freeze(), now);
-    let id = pair.open(CLIENT);
-    pair.write(CLIENT, id, b"fine");
-    pair.run();
-    assert_eq!(pair.read(AGENT, id), b"fine");
-}
-
-#[test]
 fn a_refusal_of_the_limit_is_one_of_many() {
     let mut pair = Pair::with(config(Role::Client), config(Role::Gateway).max_streams(2));
     // Opened before the agent said how many it takes.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kubetether_wire::{
-    Event, Frame, FrameReader, Goodbye, Hello, Link, LinkConfig, Open, ProtocolError, Read, Role,
+    CAPABILITY_DATAGRAMS, Event, Frame, FrameReader, Goodbye, Hello, Link, LinkConfig, Open, ProtocolError,
+    Read, Role,
 };
 
 /// Bounds so small that they are reached.
@@ -31,7 +32,7 @@ pub(super) fn hello(role: Role, carrier: u32) -> Hello {
         proof: None,
         carrier,
         resuming: None,
-        capabilities: 0,
+        capabilities: CAPABILITY_DATAGRAMS,
         stream_credit: 20_000,
         link_credit: 200_000,
         max_streams: 16,
@@ -221,4 +222,5 @@ pub(super) fn check(link: &Link) {
     assert!(stats.queued <= (64 << 10) + (80 << 10), "{stats:?}");
     assert!(stats.unacknowledged <= (1 << 20) + (32 << 10), "{stats:?}");
     assert!(stats.streams <= 16 * 3 + 64, "{stats:?}");
+    assert!(stats.datagrams <= 4 << 20, "{stats:?}");
 }

@@ -144,15 +144,16 @@ impl Victim {
                 self.say(carrier, encoded(&Frame::Ack { carrier: about, frames, last }));
             }
             Act::Open { stream, kind } => {
+                let (from, to) = (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
                 let open = match kind % 4 {
+                    _ if kind >= 208 => Open::InboundDatagrams { port: 1, from, to },
+                    _ if kind >= 160 => {
+                        Open::DialDatagrams { host: "dns".into(), port: 53, deadline: Duration::ZERO }
+                    }
                     0 => Open::Call,
                     1 => Open::Dial { host: "db".into(), port: 1, deadline: Duration::ZERO },
                     2 => Open::Unknown(u32::from(kind)),
-                    _ => Open::Inbound {
-                        port: 1,
-                        from: ([10, 0, 0, 1], 1).into(),
-                        to: ([10, 0, 0, 2], 2).into(),
-                    },
+                    _ => Open::Inbound { port: 1, from, to },
                 };
                 let fields = open.encode().expect("a host that is short").into();
                 self.say(carrier, encoded(&Frame::Open { stream, fields }));
@@ -200,7 +201,27 @@ impl Victim {
             11 => link.reset(id, ResetCode::Reset),
             12 => link.reset_after_data(id, ResetCode::Reset),
             13 => link.stop(id),
+            14 => self.datagrams(id, what, length),
             _ => link.release(id),
+        }
+    }
+
+    /// What it does with an association.
+    fn datagrams(&mut self, id: StreamId, what: u8, length: usize) {
+        let link = &mut self.link;
+        match what & 3 {
+            0 => {
+                let open = Open::DialDatagrams { host: "dns".into(), port: 53, deadline: Duration::ZERO };
+                let _ = link.open(&open);
+            }
+            1 => {
+                let _ = link.send_datagram(id, vec![3; length * 2].into());
+            }
+            _ => {
+                while let Ok(Some(bytes)) = link.receive_datagram(id) {
+                    assert!(bytes.iter().all(|byte| *byte == 7), "a datagram that was never said");
+                }
+            }
         }
     }
 
