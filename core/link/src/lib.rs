@@ -1,9 +1,9 @@
-//! kubetether's link on tokio: carriers in, AsyncRead and AsyncWrite streams out.
+//! kubetether's link on tokio: carriers in, AsyncRead and AsyncWrite streams out, and UDP associations.
 //!
 //! [`kubetether_wire`] holds the protocol and its state machine; here are the tasks that drive it, shared by the engine and
 //! the agent. A client makes a [`Link`] and [attaches](Link::attach) carriers to it; an agent's [`Acceptor`] takes carriers and
 //! finds the link of each. From then on both ends are alike: they open, accept and close streams, and [`relay`] joins a stream
-//! and a socket.
+//! and a socket, [`relay_datagrams`] an association and a UDP socket.
 //!
 //! ```
 //! # use kubetether_link::{Acceptor, Attached, IoRead, IoWrite, Link, LinkConfig, Open, Role};
@@ -49,6 +49,7 @@
 mod acceptor;
 mod call;
 mod carrier;
+mod datagrams;
 mod early;
 mod error;
 mod link;
@@ -60,6 +61,7 @@ mod tasks;
 pub use acceptor::{Acceptor, Attached};
 pub use call::IncomingCall;
 pub use carrier::{CarrierRead, CarrierWrite, IoRead, IoWrite};
+pub use datagrams::{DatagramEnd, DatagramFlow, Datagrams, relay_datagrams};
 pub use early::Early;
 pub use error::{AttachError, CallError, OpenError, StreamReset};
 pub use kubetether_wire as wire;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    AttachError, CarrierRead, CarrierWrite, OpenError, Stream,
+    AttachError, CarrierRead, CarrierWrite, Datagrams, OpenError, Stream,
     shared::{Shared, now},
     tasks,
 };
@@ -148,7 +148,32 @@ impl Link {
         Ok((opening, Stream::new(Arc::clone(&self.shared), id)))
     }
 
-    /// The next stream that the peer opens; `None` when the link is closed. Several tasks may wait. Cancel-safe.
+    /// Opens a UDP association: `open` is one that [is for datagrams](Open::is_datagrams). Returns when the far end has
+    /// accepted or refused; waits as [`open`](Self::open) does.
+    ///
+    /// Cancel-safe: a cancelled open ends the association.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; a peer of a version without datagrams refuses as [`RefusalCode::Unsupported`].
+    pub async fn open_datagrams(&self, open: Open) -> Result<Datagrams, OpenError> {
+        let (_, datagrams) = self.open_datagrams_early(open)?;
+        poll_fn(|cx| datagrams.poll_opened(cx)).await?;
+        Ok(datagrams)
+    }
+
+    /// Opens a UDP association without waiting: datagrams may be sent at once. If the far end refuses, sending and receiving
+    /// fail.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; never [`OpenError::Refused`].
+    pub fn open_datagrams_early(&self, open: Open) -> Result<(Opening, Datagrams), OpenError> {
+        debug_assert!(open.is_datagrams(), "a stream is opened as an association");
+        let id = self.shared.act(|state| state.link.open(&open))?;
+        let opening = Opening { shared: Arc::downgrade(&self.shared), id, answer: None };
+        Ok((opening, Datagrams::new(Arc::clone(&self.shared), id)))
+    }
+
+    /// The next stream or association that the peer opens; `None` when the link is closed. Several tasks may wait. Cancel-safe.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let notified = self.shared.incoming.notified();
@@ -238,11 +263,19 @@ impl Incoming {
         &self.open
     }
 
-    /// Accepts: the peer's open returns.
+    /// Accepts a stream: the peer's open returns.
     pub fn accept(mut self) -> Stream {
         self.answered = true;
         self.shared.act(|state| state.link.accept(self.id));
         Stream::new(Arc::clone(&self.shared), self.id)
+    }
+
+    /// Accepts an association ([`Open::is_datagrams`]): the peer's open returns.
+    pub fn accept_datagrams(mut self) -> Datagrams {
+        debug_assert!(self.open.is_datagrams(), "a stream is accepted as an association");
+        self.answered = true;
+        self.shared.act(|state| state.link.accept(self.id));
+        Datagrams::new(Arc::clone(&self.shared), self.id)
     }
 
     /// Refuses: the peer's open fails with this.

@@ -309,6 +309,18 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    pub(crate) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
+        Self { shared, id }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn id(&self) -> StreamId {
+        self.id
+    }
+
     pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<ResetCode> {
         self.shared.act(|state| match state.link.cut(self.id) {
             Some(code) => Poll::Ready(code),
