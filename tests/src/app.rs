@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -24,6 +24,9 @@ const CLIENT: &str = "client";
 pub struct App {
     name: String,
     replicas: i32,
+    // by which its pods answer
+    answers: String,
+    probed: bool,
     // habit of the workload, port
     habits: Vec<(String, u16)>,
     ports: Vec<Value>,
@@ -37,6 +40,8 @@ impl App {
         Self {
             name: name.to_owned(),
             replicas: 1,
+            answers: CLUSTER.to_owned(),
+            probed: false,
             habits: vec![("http".to_owned(), 8080)],
             ports: Vec::new(),
             spec: json!({}),
@@ -53,6 +58,20 @@ impl App {
     #[must_use]
     pub fn replicas(mut self, count: i32) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// Its pods answer by another name than [`CLUSTER`].
+    #[must_use]
+    pub fn answering(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.answers);
+        self
+    }
+
+    /// Its pods are ready when they listen, not when they are started: a roll-out then loses nothing.
+    #[must_use]
+    pub fn probed(mut self) -> Self {
+        self.probed = true;
         self
     }
 
@@ -132,9 +151,47 @@ impl App {
         .await;
     }
 
+    /// Rolls out what this describes over what is there, and waits until the cluster has done so.
+    ///
+    /// # Panics
+    /// When it is refused or does not come.
+    pub async fn roll_out(&self, namespace: &Namespace) {
+        let deployments = namespace.api::<Deployment>();
+        let patch = Patch::Strategic(self.deployment());
+        let patched = deployments.patch(&self.name, &PatchParams::default(), &patch).await;
+        let generation = patched.unwrap_or_else(|error| panic!("deployment: {error}")).metadata.generation;
+        self.arrived(namespace, generation).await;
+    }
+
+    /// Gives its Deployment so many pods, and waits until it has them.
+    ///
+    /// # Panics
+    /// When it is refused or does not come.
+    pub async fn scale(mut self, namespace: &Namespace, replicas: i32) {
+        self.replicas = replicas;
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let deployments = namespace.api::<Deployment>();
+        let patched = deployments.patch(&self.name, &PatchParams::default(), &patch).await;
+        let generation = patched.unwrap_or_else(|error| panic!("deployment: {error}")).metadata.generation;
+        self.arrived(namespace, generation).await;
+    }
+
+    /// Waits until the Deployment is as its spec of this generation wants it.
+    async fn arrived(&self, namespace: &Namespace, generation: Option<i64>) {
+        let deployments = namespace.api::<Deployment>();
+        eventually(format!("generation {generation:?} of deployment {}", self.name), LONG, async || {
+            let found = deployments.get(&self.name).await.map_err(|error| error.to_string())?;
+            let status = found.status.unwrap_or_default();
+            let counts = [status.updated_replicas, status.available_replicas, status.replicas];
+            let done = counts.map(Option::unwrap_or_default) == [self.replicas; 3];
+            if done && status.observed_generation >= generation { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
+    }
+
     fn deployment(&self) -> Deployment {
         let labels = json!({ "app": self.name });
-        let mut args = vec!["serve".to_owned(), "--name".to_owned(), CLUSTER.to_owned()];
+        let mut args = vec!["serve".to_owned(), "--name".to_owned(), self.answers.clone()];
         let mut ports = Vec::new();
         for (habit, port) in &self.habits {
             args.extend([format!("--{habit}"), port.to_string()]);
@@ -143,6 +200,11 @@ impl App {
                 json!({ "name": format!("{habit}-{port}"), "containerPort": port, "protocol": protocol }),
             );
         }
+        let mut spec = pod_spec(&self.name, &args, &ports);
+        if self.probed {
+            let probe = json!({ "tcpSocket": { "port": self.habits[0].1 }, "periodSeconds": 1 });
+            spec["containers"][0]["readinessProbe"] = probe;
+        }
         object(json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": self.name, "labels": labels },
             "spec": {
@@ -150,21 +212,27 @@ impl App {
                 "selector": { "matchLabels": labels },
                 "template": {
                     "metadata": { "labels": labels },
-                    "spec": pod_spec(&self.name, &args, &ports),
+                    "spec": spec,
                 },
             },
         }))
     }
 
     fn service(&self) -> Service {
+        object(self.manifest())
+    }
+
+    /// The Service as somebody would keep it in a file.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
         let mut spec = json!({ "selector": { "app": self.name }, "ports": self.ports });
         if let (Some(spec), Some(more)) = (spec.as_object_mut(), self.spec.as_object()) {
             spec.extend(more.clone());
         }
-        object(json!({
+        json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": self.name, "labels": { "app": self.name } },
             "spec": spec,
-        }))
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::AttachedProcess;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, ReadHalf, SimplexStream, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,9 +23,20 @@ pub struct Answer {
     pub outcome: Result<String, String>,
 }
 
+/// Between two looks at what was answered: each goes through all of it.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A moment of an asker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
+
+impl Mark {
+    /// The time since an earlier one.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// What an asker met since a moment.
 #[derive(Clone, Debug, Default)]
@@ -33,15 +45,21 @@ pub struct Report {
     pub answers: Vec<Answer>,
 }
 
-/// A client pod's endless loop of requests by new connections.
+/// An endless loop of requests by new connections, in a client pod or on this machine.
 pub struct Asker {
-    // The exec's end is the command's end.
-    _process: AttachedProcess,
-    stdin: WriteHalf<SimplexStream>,
+    // Its end is the command's end.
+    _process: Process,
+    stdin: Box<dyn AsyncWrite + Send + Unpin>,
     answers: Arc<Mutex<Vec<Answer>>>,
     // reader task -> whoever waits: how many answers there are; closed when the command is over
     count: watch::Receiver<usize>,
     reader: JoinHandle<()>,
+}
+
+#[expect(dead_code, reason = "held for its end")]
+enum Process {
+    InPod(AttachedProcess),
+    Here(Child),
 }
 
 impl std::fmt::Debug for Asker {
@@ -57,13 +75,27 @@ impl Drop for Asker {
 }
 
 impl Asker {
-    pub(crate) fn new(mut process: AttachedProcess) -> Self {
+    pub(crate) fn in_pod(mut process: AttachedProcess) -> Self {
         let stdin = process.stdin().expect("it was asked for");
         let stdout = process.stdout().expect("it was asked for");
+        Self::new(Process::InPod(process), stdin, stdout)
+    }
+
+    pub(crate) fn here(mut process: Child) -> Self {
+        let stdin = process.stdin.take().expect("it is piped");
+        let stdout = process.stdout.take().expect("it is piped");
+        Self::new(Process::Here(process), stdin, stdout)
+    }
+
+    fn new(
+        process: Process,
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let (send, count) = watch::channel(0);
         let reader = tokio::spawn(read(stdout, Arc::clone(&answers), send));
-        Self { _process: process, stdin, answers, count, reader }
+        Self { _process: process, stdin: Box::new(stdin), answers, count, reader }
     }
 
     /// A moment just after the next answer: what begins after it begins after this call.
@@ -72,7 +104,12 @@ impl Asker {
     /// When none comes.
     pub async fn mark(&self) -> Mark {
         let known = *self.count.borrow();
-        self.until("any answer", |answers| answers.get(known).map(|answer| Mark(answer.start + 1))).await
+        self.until("any answer", |answers| {
+            // Not the next one's own: it may have begun long ago.
+            let last = answers.iter().map(|answer| answer.start).max();
+            last.filter(|_| answers.len() > known).map(|start| Mark(start + 1))
+        })
+        .await
     }
 
     /// Waits until requests begun after `since` are answered by `name`, `count` of them in a row; gives
@@ -115,6 +152,7 @@ impl Asker {
                     return value;
                 }
                 assert!(count.changed().await.is_ok(), "the asker is over before {what}");
+                tokio::time::sleep(LOOK).await;
             }
         };
         let waited = tokio::time::timeout(LONG, wait).await;
@@ -137,6 +175,19 @@ impl Report {
     #[must_use]
     pub fn from(&self, mark: Mark) -> Self {
         Self { answers: since_start(&self.answers, mark) }
+    }
+
+    /// Those of them that began before `mark`.
+    #[must_use]
+    pub fn until(&self, mark: Mark) -> Self {
+        Self { answers: self.answers.iter().filter(|answer| answer.start < mark.0).cloned().collect() }
+    }
+
+    /// The longest time that an answer took.
+    #[must_use]
+    pub fn slowest(&self) -> Duration {
+        let good = self.answers.iter().filter(|answer| answer.outcome.is_ok()).map(|answer| answer.took);
+        Duration::from_micros(good.max().unwrap_or_default())
     }
 
     /// The requests that failed.
@@ -180,11 +231,7 @@ fn since_start(answers: &[Answer], since: Mark) -> Vec<Answer> {
     found
 }
 
-async fn read(
-    stdout: ReadHalf<SimplexStream>,
-    answers: Arc<Mutex<Vec<Answer>>>,
-    count: watch::Sender<usize>,
-) {
+async fn read(stdout: impl AsyncRead + Unpin, answers: Arc<Mutex<Vec<Answer>>>, count: watch::Sender<usize>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let Some(answer) = parse(&line) else { break };
@@ -217,6 +264,7 @@ mod tests {
         assert_eq!((report.of("a"), report.of("b"), report.lost().len()), (2, 1, 1));
         assert_eq!(report.longest_gap(), Duration::from_millis(60));
         assert_eq!(since_start(&answers, Mark(40)).len(), 2);
+        assert_eq!((report.until(Mark(40)).answers.len(), report.slowest().as_micros()), (2, 1000));
         assert!(parse("done").is_none());
     }
 }

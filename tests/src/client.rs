@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachedProcess};
@@ -155,7 +156,10 @@ impl Client {
     /// When it cannot be started.
     pub async fn ask(&self, url: &str, every: u32) -> Asker {
         let args = ["ask", url, "--every-ms", &every.to_string()];
-        Asker::new(self.start(&args).await)
+        match &self.0 {
+            Place::Pod { .. } => Asker::in_pod(self.start(&args).await),
+            Place::Here { program } => Asker::here(start_here(program, &args)),
+        }
     }
 
     /// A raw connection that stays open between its steps.
@@ -174,6 +178,12 @@ impl Client {
         };
         exec::start(pods, name, args, true).await.unwrap_or_else(|error| panic!("{error}"))
     }
+}
+
+fn start_here(program: &PathBuf, args: &[&str]) -> tokio::process::Child {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.spawn().unwrap_or_else(|error| panic!("{} {args:?}: {error}", program.display()))
 }
 
 async fn run_here(program: &PathBuf, args: &[&str]) -> Result<Output, String> {

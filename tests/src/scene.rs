@@ -2,7 +2,6 @@
 
 #![allow(clippy::print_stdout, reason = "a test's output is shown when it fails")]
 
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use kubetether::{Config, Exchange, Forward, Session, To};
@@ -14,9 +13,10 @@ use crate::outcome::{CLOSE, Outcome};
 use crate::proxy::Proxy;
 use crate::scenario::{Scenario, scenario_within};
 use crate::traffic::{Plan, Told, Traffic};
+use crate::turn::Turns;
 
 /// So many of these at once: each moves hundreds of megabytes, which takes processors.
-const AT_ONCE: usize = 3;
+static TURNS: Turns = Turns::new(3);
 
 /// Longer than any of these takes.
 const LIMIT: Duration = Duration::from_secs(400);
@@ -73,31 +73,8 @@ pub fn under_traffic_with(
 /// As [`scenario`](crate::scenario).
 pub fn within_limit(name: &str, body: impl AsyncFnOnce(&Scenario)) {
     // Its time begins when its turn has come.
-    let _turn = Turn::take();
+    let _turn = TURNS.take();
     scenario_within(LIMIT, Security::Privileged, name, body);
-}
-
-/// One of those that run; dropped, the next one may.
-struct Turn;
-
-static RUNNING: Mutex<usize> = Mutex::new(0);
-static NEXT: Condvar = Condvar::new();
-
-impl Turn {
-    fn take() -> Self {
-        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running =
-            NEXT.wait_while(running, |running| *running >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        NEXT.notify_one();
-    }
 }
 
 impl<'a> Scene<'a> {

@@ -39,7 +39,18 @@ impl Snapshot {
         Self { objects: objects.collect() }
     }
 
-    /// Demands that `now` is the same.
+    /// How many objects of each kind there are.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for name in self.objects.keys() {
+            let kind = name.split('/').next().unwrap_or_default();
+            *kinds.entry(kind.to_owned()).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// Whether `now` is the same.
     ///
     /// # Panics
     /// With each difference as a line, when it is not.

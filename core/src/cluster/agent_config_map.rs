@@ -12,7 +12,10 @@ use super::agent_file::{Piece, PieceKind};
 use super::agent_pod::{FILE_KEY, RESTORER_KEY};
 use super::api::{is_already_there, is_conflict};
 use super::{Cluster, names};
-use crate::{Deadline, ErrorCode, Result};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// Tries to become an owner while others make it and take it away.
+const ATTEMPTS: u32 = 10;
 
 /// Makes sure that the ConfigMap is there. It has no owner until [`own`] gives it one.
 pub(crate) async fn ensure(cluster: &Cluster, piece: Option<Piece<'_>>, deadline: Deadline) -> Result<()> {
@@ -23,7 +26,7 @@ pub(crate) async fn ensure(cluster: &Cluster, piece: Option<Piece<'_>>, deadline
     if found.is_some_and(|map| map.metadata.deletion_timestamp.is_none()) {
         return Ok(());
     }
-    create(cluster, &name, piece, None, deadline).await
+    create(cluster, &name, piece, None, deadline).await.map(|_| ())
 }
 
 /// Adds an owner: the ConfigMap lives as long as the last of them.
@@ -35,24 +38,29 @@ pub(crate) async fn own(
 ) -> Result<()> {
     let Some(piece) = piece else { return Ok(()) };
     let name = name(piece);
+    // Other sessions' ends may take it away at any moment since `ensure`, and their starts make it anew.
     let attempt = || async {
-        let map: ConfigMap = match cluster.get(&name, deadline).await {
-            Ok(map) => map,
-            // Another session's end took it away since `ensure`.
-            Err(error) if error.code() == ErrorCode::NoSuchTarget => {
-                return create(cluster, &name, piece, Some(owner.clone()), deadline).await;
-            }
-            Err(error) => return Err(error),
+        let Some(map) = cluster.find::<ConfigMap>(&name, deadline).await? else {
+            return create(cluster, &name, piece, Some(owner.clone()), deadline).await;
         };
         let mut owners = map.metadata.owner_references.unwrap_or_default();
         if owners.iter().any(|one| one.uid == owner.uid) {
-            return Ok(());
+            return Ok(true);
         }
         owners.push(owner.clone());
         let patch = patch_owners(map.metadata.resource_version.as_deref(), &owners)?;
-        cluster.json_patch::<ConfigMap>(&name, patch, deadline).await.map(|_| ())
+        match cluster.json_patch::<ConfigMap>(&name, patch, deadline).await {
+            Err(error) if error.code() == ErrorCode::NoSuchTarget => Ok(false),
+            other => other.map(|_| true),
+        }
     };
-    cluster.on_conflict_again(attempt).await
+    for _ in 0..ATTEMPTS {
+        if cluster.on_conflict_again(attempt).await? {
+            return Ok(());
+        }
+    }
+    let text = format!("configmaps/{name} was made and taken away by others {ATTEMPTS} times in a row");
+    Err(Error::new(ErrorCode::Cluster, text).on(format!("configmaps/{name}")).try_this("try again"))
 }
 
 /// Takes an owner off; the last one takes the ConfigMap along.
@@ -98,13 +106,14 @@ fn key(piece: Piece<'_>) -> &'static str {
     }
 }
 
+/// Makes it; `false` when it is there already.
 async fn create(
     cluster: &Cluster,
     name: &str,
     piece: Piece<'_>,
     owner: Option<OwnerReference>,
     deadline: Deadline,
-) -> Result<()> {
+) -> Result<bool> {
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.into()),
@@ -118,8 +127,8 @@ async fn create(
     };
     match cluster.create(&map, deadline).await {
         // Somebody with the same agent was quicker.
-        Err(error) if is_already_there(&error) || is_conflict(&error) => Ok(()),
-        other => other.map(|_| ()),
+        Err(error) if is_already_there(&error) || is_conflict(&error) => Ok(false),
+        other => other.map(|_| true),
     }
 }
 

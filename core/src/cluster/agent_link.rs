@@ -21,7 +21,7 @@ use super::agent_pod::CONTROL_PORT;
 use super::carriers::Limits;
 use super::observed::{self, Facts};
 use super::pod_wait::AgentPod;
-use super::{Cluster, transport};
+use super::{Cluster, api, transport};
 use crate::backoff::{Backoff, Pace};
 use crate::tasks::Tasks;
 use crate::{Config, Deadline, Error, ErrorCode, Result};
@@ -181,13 +181,19 @@ impl Way {
             let (cluster, pod) = (cluster.clone(), pod.name.clone());
             let (link, keeper) = (to.clone(), told.clone());
             Box::pin(async move {
-                let (read, write) = match transport::dial(&cluster, &pod, CONTROL_PORT, deadline).await {
-                    Err(error) if error.code() == ErrorCode::NoSuchTarget => {
-                        return Err(not_found(&cluster, &pod, error, deadline).await);
-                    }
-                    opened => opened?,
+                let dialled = match transport::dial(&cluster, &pod, CONTROL_PORT, deadline).await {
+                    Ok((read, write)) => attach(&pod, &link, keeper, read, write, deadline).await,
+                    Err(error) => Err(error),
                 };
-                attach(&pod, &link, keeper, read, write, deadline).await
+                match dialled {
+                    Err(error) if error.code() == ErrorCode::NoSuchTarget => {
+                        Err(not_found(&cluster, &pod, error, deadline).await)
+                    }
+                    Err(error) if tells_of_the_pod(&error) => {
+                        Err(over_or(&cluster, &pod, error, deadline).await)
+                    }
+                    other => other,
+                }
             })
         };
         Self { pod: name, link, keeper, dial: Arc::new(dial) }
@@ -210,6 +216,25 @@ async fn not_found(cluster: &Cluster, pod: &str, error: Error, deadline: Deadlin
         // Who may not look takes the node's word.
         ErrorCode::NoSuchTarget | ErrorCode::Forbidden => error,
         _ => refused,
+    }
+}
+
+/// Whether a dial may have failed because of the pod, and not on the way there.
+fn tells_of_the_pod(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::AgentUnreachable | ErrorCode::Cluster)
+        && api::retry_after(error).is_none()
+}
+
+/// A pod whose containers are over for good cannot be told from one that does not answer, but by its phase.
+async fn over_or(cluster: &Cluster, pod: &str, error: Error, deadline: Deadline) -> Error {
+    let found = cluster.get::<Pod>(pod, deadline).await.ok();
+    let status = found.and_then(|pod| pod.status).unwrap_or_default();
+    match status.phase.as_deref() {
+        Some(phase @ ("Failed" | "Succeeded")) => {
+            let text = format!("pods/{pod} is over ({phase}): {error}");
+            Error::new(ErrorCode::NoSuchTarget, text).on(format!("pods/{pod}")).because(error)
+        }
+        _ => error,
     }
 }
 

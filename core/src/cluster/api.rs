@@ -257,6 +257,7 @@ impl Cluster {
             kube::Error::Api(status) => {
                 let code = match status.code {
                     401 => ErrorCode::Unauthorized,
+                    403 if is_terminating(&status) => ErrorCode::NoSuchNamespace,
                     403 => ErrorCode::Forbidden,
                     404 if names_namespace(&status) => ErrorCode::NoSuchNamespace,
                     404 => ErrorCode::NoSuchTarget,
@@ -359,6 +360,12 @@ fn words(status: &kube::core::Status) -> &str {
 fn names_namespace(status: &kube::core::Status) -> bool {
     status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
         || status.message.starts_with("namespaces ")
+}
+
+/// Whether something was refused because its namespace is being deleted (the admission plugin NamespaceLifecycle).
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn kind(object: &str) -> &str {

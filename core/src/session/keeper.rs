@@ -31,7 +31,9 @@ async fn keep(shared: Arc<Shared>) {
             () = tokio::time::sleep_until(pulse.due()) => tokio::select! {
                 // The wish to end comes first.
                 _ = shared.ending.asked() => {}
-                () = pulse.beat(&shared) => {}
+                gone = pulse.beat(&shared) => if let Some(reason) = gone {
+                    break (Deadline::secs(30), reason);
+                },
             },
         }
     };

@@ -36,6 +36,8 @@ enum Outcome {
     /// No answer in time, but bytes flow: it may be busy, or the line narrow.
     Unclear,
     Fails(Error),
+    /// The namespace is deleted, and everything in it.
+    Gone(Error),
 }
 
 impl Pulse {
@@ -61,8 +63,9 @@ impl Pulse {
         }
     }
 
-    /// Looks or renews, whichever is due, and takes down how the API server stands. Cancel-safe.
-    pub(super) async fn beat(&mut self, shared: &Shared) {
+    /// Looks or renews, whichever is due, and takes down how the API server stands; the reason when there is no place
+    /// for the session any more. Cancel-safe.
+    pub(super) async fn beat(&mut self, shared: &Shared) -> Option<String> {
         let renewal = self.renewal <= Instant::now();
         let result = if renewal { renew(shared).await } else { look(shared).await };
         let renewed = renewal && result.is_ok();
@@ -76,6 +79,9 @@ impl Pulse {
                 shared.part(Part::Api, Health::Up);
             }
             Outcome::Unclear => {}
+            Outcome::Gone(error) => {
+                return Some(format!("namespace {} was deleted: {error}", shared.cluster.namespace()));
+            }
             Outcome::Fails(error) => {
                 tracing::debug!(
                     error = error.report(),
@@ -90,12 +96,14 @@ impl Pulse {
         if renewed {
             self.renewal = now + lease::RENEWAL;
         }
+        None
     }
 }
 
 fn outcome(result: Result<()>, renewal: bool, flows: bool) -> Outcome {
     match result {
         Ok(()) => Outcome::Answers,
+        Err(error) if error.code() == ErrorCode::NoSuchNamespace => Outcome::Gone(error),
         // A Lease that is not renewed counts as dead to others, whatever the reason.
         Err(error) if renewal => Outcome::Fails(error),
         Err(error) if error.code() == ErrorCode::Deadline && flows => Outcome::Unclear,
@@ -137,9 +145,9 @@ mod tests {
 
     #[test]
     fn what_a_beat_tells() {
-        use ErrorCode::{Cluster, Deadline, Forbidden, Unauthorized, Unreachable};
+        use ErrorCode::{Cluster, Deadline, Forbidden, NoSuchNamespace, Unauthorized, Unreachable};
         let rows = [
-            // what failed, at a renewal, while bytes flow -> answers, unclear or fails
+            // what failed, at a renewal, while bytes flow -> answers, unclear, fails or gone
             (None, false, false, "answers"),
             (None, true, true, "answers"),
             (Some(Unreachable), false, true, "fails"),
@@ -150,6 +158,8 @@ mod tests {
             (Some(Forbidden), false, true, "answers"),
             (Some(Forbidden), true, true, "fails"),
             (Some(Cluster), false, true, "answers"),
+            (Some(NoSuchNamespace), false, true, "gone"),
+            (Some(NoSuchNamespace), true, false, "gone"),
         ];
         for (code, renewal, flows, expected) in rows {
             let result = code.map_or(Ok(()), |code| Err(Error::new(code, "")));
@@ -157,6 +167,7 @@ mod tests {
                 Outcome::Answers => "answers",
                 Outcome::Unclear => "unclear",
                 Outcome::Fails(_) => "fails",
+                Outcome::Gone(_) => "gone",
             };
             assert_eq!(told, expected, "{code:?} {renewal} {flows}");
         }

@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
-use kubetether::{HandleState, To};
-use kubetether_tests::{App, CLOSE, CLUSTER, LOCAL, LONG, Local, Outcome, Report, Scenario, scenario};
+use kubetether::{HandleState, Session, To};
+use kubetether_tests::{
+    App, CLOSE, CLUSTER, Death, LOCAL, LONG, Local, Outcome, Report, Scenario, Steady, steadily,
+};
 
 /// Nothing that asks may go unanswered for longer than this, whatever happens to the interceptor.
 const LONGEST_GAP: Duration = Duration::from_secs(10);
 
 #[test]
 fn deleted() {
-    scenario("agent-deleted", async |at| {
-        let report = kill(at, DeleteParams::default()).await;
+    steadily("agent-deleted", async |at| {
+        let report = kill(at, Death::Deleted).await;
+        assert!(report.of(CLUSTER) > 0, "the originals answer meanwhile: {report}");
+        assert!(report.lost().is_empty(), "a pod that is asked to go loses nothing: {report}");
+    });
+}
+
+#[test]
+fn evicted() {
+    steadily("agent-evicted", async |at| {
+        let report = kill(at, Death::Evicted).await;
         assert!(report.of(CLUSTER) > 0, "the originals answer meanwhile: {report}");
         assert!(report.lost().is_empty(), "a pod that is asked to go loses nothing: {report}");
     });
@@ -21,40 +30,48 @@ fn deleted() {
 
 #[test]
 fn force_deleted() {
-    scenario("agent-forced", async |at| {
-        let report = kill(at, DeleteParams::default().grace_period(0)).await;
+    steadily("agent-forced", async |at| {
+        let report = kill(at, Death::ForceDeleted).await;
         assert!(report.longest_gap() < LONGEST_GAP, "{report}");
     });
 }
 
-/// Deletes the interceptor's pod under load; the exchange comes back by itself. What callers met from then on.
-async fn kill(at: &Scenario, how: DeleteParams) -> Report {
+#[test]
+fn out_of_memory() {
+    steadily("agent-oom", async |at| {
+        let report = kill(at, Death::OutOfMemory).await;
+        assert!(report.longest_gap() < LONGEST_GAP, "{report}");
+    });
+}
+
+/// The interceptor's pod dies under load; the exchange comes back by itself. What callers met from then on.
+async fn kill(at: &Scenario, how: Death) -> Report {
     let client = at.shop(&App::orders()).await;
     let local = Local::http();
-    let session = at.session().await;
+    let session = Session::start(at.config().agent_memory(Death::MEMORY)).await.good();
+    let mut steady = Steady::start(at, &client, "http://orders/").await;
     let exchange = session.exchange("orders", To::port(local.port())).await.good();
     let mut states = exchange.states();
-    let asker = client.ask("http://orders/", 20).await;
-    asker.answered_by(LOCAL, asker.mark().await, 10).await;
+    steady.settled_now(LOCAL).await;
 
-    let pods = at.namespace().api::<Pod>();
-    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=kubetether");
-    let found = pods.list(&ours).await.unwrap();
-    assert_eq!(found.items.len(), 1, "one interceptor and no gateway");
-    let name = found.items[0].metadata.name.clone().unwrap();
-    let killed = asker.mark().await;
-    pods.delete(&name, &how).await.unwrap();
-
+    steady.event("killed").await;
+    let death = how.of(at, "interceptor");
     let away = states.wait_for(|state| matches!(state, HandleState::PassThrough(_)));
-    tokio::time::timeout(LONG, away).await.expect("the handle never tells that it passes through").unwrap();
+    let away = async {
+        let away = tokio::time::timeout(LONG, away).await;
+        drop(away.expect("the handle never tells that it passes through").unwrap());
+    };
+    tokio::join!(death, away);
     let back = states.wait_for(|state| *state == HandleState::Active);
     tokio::time::timeout(LONG, back).await.expect("the exchange does not come back").unwrap();
-    let settled = asker.answered_by(LOCAL, asker.mark().await, 50).await;
+    steady.settled_now(LOCAL).await;
 
+    steady.event("back").await;
+    steady.settled(LOCAL).await;
     exchange.close(CLOSE).await.good();
-    asker.answered_by(CLUSTER, asker.mark().await, 10).await;
+    steady.settled_now(CLUSTER).await;
     session.close(CLOSE).await.good();
-    let whole = asker.stop().await;
-    assert!(whole.from(settled).lost().is_empty(), "nothing is lost once it is back: {whole}");
-    whole.from(killed)
+    let counts = steady.finish().await;
+    counts.none_lost_but(&["killed"]);
+    counts.of("killed").clone()
 }

@@ -3,7 +3,9 @@
 use kubetether::{
     ErrorCode, Event, ExchangeOptions, ForwardOptions, HandleState, Session, SessionState, To, blocking,
 };
-use kubetether_tests::{App, CLOSE, CLUSTER, Client, LOCAL, LONG, Local, Outcome, scenario};
+use kubetether_tests::{
+    App, CLOSE, CLUSTER, Client, LOCAL, LONG, Local, Namespace, Outcome, Security, scenario,
+};
 
 /// Steps that the start of an exchange tells of.
 const STEPS: u32 = 6;
@@ -193,6 +195,29 @@ fn the_blocking_face() {
         });
         closed.await.unwrap();
         assert_eq!(client.who("http://orders/").await, CLUSTER);
+    });
+}
+
+#[test]
+fn a_namespace_that_is_deleted() {
+    scenario("doomed", async |at| {
+        let doomed = Namespace::create(at.cluster().client().clone(), "doomed", Security::Privileged).await;
+        App::orders().deploy(&doomed).await;
+        let local = Local::http();
+        let session = Session::start(at.config().namespace(doomed.name())).await.good();
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        let forward = session.forward("orders:80").await.good();
+        doomed.delete().await;
+        let over = tokio::time::timeout(LONG, session.closed()).await.expect("the session does not notice");
+        assert!(over.contains(doomed.name()), "{over}");
+        assert!(matches!(session.state(), SessionState::Closed(_)));
+        let lost = exchange.closed().await;
+        assert!(lost.reason().is_some_and(|reason| !reason.is_empty()), "{lost:?}");
+        let closed = forward.closed().await;
+        assert!(closed.is_over(), "{closed:?}");
+        // Nothing is left to do.
+        session.close(CLOSE).await.good();
+        session.exchange("orders", To::port(1)).await.bad(ErrorCode::Closed, &[]);
     });
 }
 

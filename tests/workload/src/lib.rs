@@ -8,6 +8,7 @@ pub mod ask;
 pub mod bulk;
 pub mod content;
 pub mod fault;
+pub mod hog;
 pub mod http;
 pub mod load;
 mod names;

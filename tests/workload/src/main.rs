@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use kubetether_workload::args::Args;
-use kubetether_workload::{ask, bulk, load, process, serve, talk, traffic};
+use kubetether_workload::{ask, bulk, hog, load, process, serve, talk, traffic};
 
 const USAGE: &str = "\
 workload serve --name NAME [--http|--echo|--greet|--collect|--say|--reset|--crowd|--bytes|--hold|--udp PORT]...
@@ -17,6 +17,7 @@ workload bulk up|down URL BYTES
 workload talk HOST:PORT [STEP...]
 workload datagram HOST:PORT TEXT [--tries N]
 workload process PID
+workload hog BYTES
 workload traffic HOST:PORT [--bytes N] [--rate N] [--idle N] [--every-ms N] [--talkers N] [--stalled N]
 ";
 
@@ -46,6 +47,7 @@ fn run() -> Result<(), String> {
         Some("datagram") => talk::datagram(&args),
         Some("traffic") => traffic::run(&args),
         Some("process") => process::run(&args),
+        Some("hog") => hog::run(&args),
         _ => Err(format!("no such command\n{USAGE}")),
     }
 }
