@@ -46,6 +46,15 @@ impl Cluster {
         &self.client
     }
 
+    /// Whether it is an embedded one (`make sim`), whose pods are processes of this machine.
+    pub async fn is_embedded(&self) -> bool {
+        let asked = http::Request::get("/sim/faults").body(Vec::new());
+        match asked {
+            Ok(asked) => self.client.request_text(asked).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
     /// Its kubeconfig, as an absolute path.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -87,20 +88,34 @@ impl Command {
     /// # Panics
     /// When it ends before, or takes too long.
     pub async fn told(&mut self, kind: &str) -> Value {
+        self.told_one_of(&[kind], LONG).await
+    }
+
+    /// As [`told`](Self::told), of some types, for one that may take long.
+    ///
+    /// # Panics
+    /// As [`told`](Self::told).
+    pub async fn told_one_of(&mut self, kinds: &[&str], limit: Duration) -> Value {
         let found = async {
             loop {
                 let line = self.lines.next_line().await.unwrap_or_else(|error| panic!("its output: {error}"));
-                let Some(line) = line else { panic!("it ended before `{kind}`: {:#?}", self.told) };
+                let Some(line) = line else { panic!("it ended before {kinds:?}: {:#?}", self.told) };
                 let value: Value =
                     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 self.told.push(value.clone());
-                if value["type"] == kind {
+                if value["type"].as_str().is_some_and(|kind| kinds.contains(&kind)) {
                     return value;
                 }
             }
         };
-        let found = tokio::time::timeout(LONG, found).await;
-        found.unwrap_or_else(|_| panic!("not told within {LONG:?}: {kind}"))
+        let found = tokio::time::timeout(limit, found).await;
+        found.unwrap_or_else(|_| panic!("not told within {limit:?}: {kinds:?}"))
+    }
+
+    /// The last thing of a type that was told so far.
+    #[must_use]
+    pub fn heard(&self, kind: &str) -> Option<Value> {
+        self.told.iter().rev().find(|told| told["type"] == kind).cloned()
     }
 
     /// Its process's number.
@@ -127,6 +142,14 @@ impl Command {
     /// # Panics
     /// When that does not come.
     pub async fn ended(mut self) -> Ended {
+        self.end().await
+    }
+
+    /// As [`ended`](Self::ended), for one who may have to turn to something else meanwhile.
+    ///
+    /// # Panics
+    /// As [`ended`](Self::ended).
+    pub async fn end(&mut self) -> Ended {
         let mut errors = String::new();
         let whole = async {
             let read = async {
@@ -142,7 +165,7 @@ impl Command {
         let status = tokio::time::timeout(LONG, whole).await;
         let status = status.unwrap_or_else(|_| panic!("it does not end; {:#?}\n{errors}", self.told));
         let code = status.as_ref().ok().and_then(ExitStatus::code);
-        Ended { code, told: self.told, errors }
+        Ended { code, told: self.told.clone(), errors }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A user with few rights: a ServiceAccount, a Role, and a kubeconfig that is nobody else's.
+//! Users with few rights: a ServiceAccount, a role, and a kubeconfig that is nobody else's.
 
 use std::path::{Path, PathBuf};
 
@@ -44,12 +44,26 @@ impl Limited {
     /// # Panics
     /// When the cluster refuses it.
     pub async fn create(cluster: &Cluster, namespace: &Namespace, name: &str, rules: &[PolicyRule]) -> Self {
+        let role = object(json!({ "metadata": { "name": name }, "rules": rules }));
+        namespace.create_object::<Role>(&role).await;
+        Self::bound(cluster, namespace, name, ("Role", name)).await
+    }
+
+    /// Makes the user `name`, bound in this namespace to a role that is there: its kind and name.
+    ///
+    /// # Panics
+    /// When the cluster refuses it.
+    pub async fn bound(
+        cluster: &Cluster,
+        namespace: &Namespace,
+        name: &str,
+        (kind, role): (&str, &str),
+    ) -> Self {
         let meta = json!({ "name": name });
         namespace.create_object::<ServiceAccount>(&object(json!({ "metadata": meta }))).await;
-        namespace.create_object::<Role>(&object(json!({ "metadata": meta, "rules": rules }))).await;
         let binding = json!({
             "metadata": meta,
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role },
             "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace.name() }],
         });
         namespace.create_object::<RoleBinding>(&object(binding)).await;

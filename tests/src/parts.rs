@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, root};
@@ -16,6 +17,27 @@ const LIMIT: Duration = Duration::from_secs(240);
 #[derive(Debug)]
 pub struct Parts {
     state: PathBuf,
+}
+
+/// Kills every process of a pod's containers by the signal that nobody catches; its network stays.
+///
+/// # Panics
+/// When the pod has no container, its node refuses, or the cluster is neither of `make cluster` nor an embedded one.
+pub(crate) async fn kill_processes(cluster: &Cluster, pod: &Pod) {
+    if !cluster.is_embedded().await {
+        return Parts::of(cluster).kill(pod).await;
+    }
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let order = http::Request::post(format!("/sim/pods/{namespace}/{name}/kill"))
+        .header("content-type", "application/json")
+        .body(b"{}".to_vec());
+    let order = order.unwrap_or_else(|error| panic!("pod {name}: {error}"));
+    match cluster.client().request_text(order).await {
+        Ok(_) => {}
+        // It has gone by itself.
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => panic!("pod {name} of the embedded cluster: {error}"),
+    }
 }
 
 impl Parts {
@@ -37,6 +59,14 @@ impl Parts {
     /// When that does not come.
     pub async fn restart(&self, part: &str, away: Duration) {
         self.script("restart", &[part, &away.as_secs_f32().to_string()]).await;
+    }
+
+    /// Stops a node as a power cut does; it does not come back.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn stop(&self, node: &str) {
+        self.script("stop", &[node]).await;
     }
 
     /// Kills every process of a pod's containers; its network stays.

@@ -55,9 +55,8 @@ pub fn scenario_within(limit: Duration, security: Security, name: &str, body: im
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("runtime: {error}"));
     runtime.block_on(Box::pin(async {
-        let cluster = Cluster::connect().await;
-        let namespace = Namespace::create(cluster.client().clone(), name, security).await;
-        let at = Scenario { cluster, namespace: namespace.clone(), before: Mutex::new(None) };
+        let at = Scenario::create(name, security).await;
+        let namespace = at.namespace.clone();
         let whole = async {
             let done = tokio::time::timeout(limit, body(&at)).await;
             assert!(done.is_ok(), "the scenario hangs: not over after {limit:?}");
@@ -75,6 +74,13 @@ pub fn scenario_within(limit: Duration, security: Security, name: &str, body: im
 }
 
 impl Scenario {
+    /// One that its maker ends.
+    pub(crate) async fn create(name: &str, security: Security) -> Self {
+        let cluster = Cluster::connect().await;
+        let namespace = Namespace::create(cluster.client().clone(), name, security).await;
+        Self { cluster, namespace, before: Mutex::new(None) }
+    }
+
     /// The cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
@@ -134,11 +140,23 @@ impl Scenario {
     /// # Panics
     /// When it is not so.
     pub async fn assert_clean(&self) {
+        self.left().await.unwrap_or_else(|left| panic!("{left}"));
+    }
+
+    /// What of kubetether is there and what of the user's objects is not as it was, if anything.
+    ///
+    /// # Errors
+    /// All of it, told.
+    ///
+    /// # Panics
+    /// When the cluster does not answer.
+    pub async fn left(&self) -> Result<(), String> {
         let (client, namespace) = (self.cluster.client(), self.namespace.name());
-        nothing_of_ours(client, namespace).await.unwrap_or_else(|left| panic!("{left}"));
+        nothing_of_ours(client, namespace).await?;
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(before) = before {
-            before.assert_same(&Snapshot::take(client, namespace).await);
+        match before {
+            Some(before) => before.same(&Snapshot::take(client, namespace).await),
+            None => Ok(()),
         }
     }
 

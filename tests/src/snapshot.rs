@@ -52,11 +52,13 @@ impl Snapshot {
 
     /// Whether `now` is the same.
     ///
-    /// # Panics
-    /// With each difference as a line, when it is not.
-    pub fn assert_same(&self, now: &Self) {
-        let differences = self.differences(now);
-        assert!(differences.is_empty(), "the user's objects are not as they were:\n{differences}");
+    /// # Errors
+    /// Each difference as a line.
+    pub fn same(&self, now: &Self) -> Result<(), String> {
+        match self.differences(now) {
+            none if none.is_empty() => Ok(()),
+            differences => Err(format!("the user's objects are not as they were:\n{differences}")),
+        }
     }
 
     fn differences(&self, now: &Self) -> String {

@@ -12,6 +12,8 @@ const NAMESERVER: &str = "SIM_NAMESERVER";
 const SEARCH: &str = "SIM_SEARCH";
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// As resolvers do: a datagram may be lost, and a server busy.
+const ATTEMPTS: u32 = 3;
 const A: u16 = 1;
 
 /// The pod's own address, if this is a pod of the embedded cluster.
@@ -39,10 +41,16 @@ fn ask(server: SocketAddr, name: &str) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    socket.send(&question(name))?;
     let mut answer = [0; 4096];
-    let count = socket.recv(&mut answer)?;
-    first_address(&answer[..count]).ok_or_else(|| ErrorKind::NotFound.into())
+    let mut last = ErrorKind::TimedOut.into();
+    for _ in 0..ATTEMPTS {
+        socket.send(&question(name))?;
+        match socket.recv(&mut answer) {
+            Ok(count) => return first_address(&answer[..count]).ok_or_else(|| ErrorKind::NotFound.into()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn question(name: &str) -> Vec<u8> {
