@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::Unseen;
 use super::objects::{self, KINDS, Kind, Ours};
-use super::recover::{mark, put_back_live};
+use super::recover::{PutBack, mark, put_back_live};
 use super::survey::{Seen, Survey, Taken};
 use crate::cluster::lease::judge::{Place, Verdict};
 use crate::cluster::lease::{self, Known, Recovery};
@@ -271,11 +271,17 @@ impl Sweep {
                 continue;
             }
             match self.put_back(cluster, taken, by, deadline).await {
-                Ok(()) => outcome.done.push(restored(taken)),
+                Ok(PutBack::Done) => outcome.done.push(restored(taken)),
+                // Another sweep was quicker, or its user.
+                Ok(PutBack::Free) => {}
+                Ok(PutBack::Another) => {
+                    spare(&mut spared, taken);
+                    let object = format!("services/{}", taken.name);
+                    outcome.stays(&taken.namespace, object, "somebody has taken it meanwhile");
+                }
                 Err(error) => {
                     // Its interceptor goes on passing its callers through.
-                    let leases = taken.holders.iter().map(|holder| holder.lease.clone());
-                    spared.extend(leases.map(|lease| (taken.namespace.clone(), lease)));
+                    spare(&mut spared, taken);
                     outcome.failed(&taken.namespace, format!("services/{}", taken.name), error);
                 }
             }
@@ -302,7 +308,13 @@ impl Sweep {
         outcome
     }
 
-    async fn put_back(&self, cluster: &Cluster, taken: &Taken, by: &str, deadline: Deadline) -> Result<()> {
+    async fn put_back(
+        &self,
+        cluster: &Cluster,
+        taken: &Taken,
+        by: &str,
+        deadline: Deadline,
+    ) -> Result<PutBack> {
         let there = cluster.in_namespace(&taken.namespace);
         let buried = |lease: &str| {
             self.bury.iter().any(|(namespace, known)| *namespace == taken.namespace && known.name == lease)
@@ -317,9 +329,15 @@ impl Sweep {
                 && live.metadata.annotations.as_ref().and_then(|all| all.get(names::EXCHANGE))
                     == taken.live.metadata.annotations.as_ref().and_then(|all| all.get(names::EXCHANGE))
         };
-        let Ok(original) = &taken.original else { return Ok(()) };
-        put_back_live(&there, &taken.name, original, same, deadline).await.map(|_| ())
+        let Ok(original) = &taken.original else { return Ok(PutBack::Another) };
+        put_back_live(&there, &taken.name, original, same, deadline).await
     }
+}
+
+/// Nothing of those who hold it is taken away.
+fn spare(spared: &mut BTreeSet<Place>, taken: &Taken) {
+    let leases = taken.holders.iter().map(|holder| holder.lease.clone());
+    spared.extend(leases.map(|lease| (taken.namespace.clone(), lease)));
 }
 
 fn stays_because(verdict: Verdict, who: &str) -> String {

@@ -103,7 +103,8 @@ where
             recovered.untold.push(Unseen::new(&error));
         }
     }
-    recovered.changed = put_back_live(&cluster, name, original, |_| true, deadline).await?;
+    let put_back = put_back_live(&cluster, name, original, |_| true, deadline).await?;
+    recovered.changed = put_back == PutBack::Done;
     Ok(recovered)
 }
 
@@ -126,25 +127,38 @@ pub(super) async fn mark(
     lease::mark_recovered(cluster, lease, service_uid, recovery, deadline).await.map(|_| ())
 }
 
-/// Puts the Service back as it is now, as long as `same` says that it still is the one that is meant; whether there was
-/// something to do. Goes on after passing faults until the deadline.
+/// What came of putting a Service back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PutBack {
+    Done,
+    /// There was nothing to do.
+    Free,
+    /// It is not what it was when it was looked at: somebody has it by now.
+    Another,
+}
+
+/// Puts the Service back as it is now, as long as `same` says that it still is the one that is meant. Goes on after passing
+/// faults until the deadline.
 pub(super) async fn put_back_live(
     cluster: &Cluster,
     name: &str,
     original: &Original,
     same: impl Fn(&Service) -> bool,
     deadline: Deadline,
-) -> Result<bool> {
+) -> Result<PutBack> {
     let attempt = || async {
-        let Some(live) = cluster.find::<Service>(name, deadline).await? else { return Ok(false) };
-        let Some(operations) = put_back(&live, original).filter(|_| same(&live)) else { return Ok(false) };
+        let Some(live) = cluster.find::<Service>(name, deadline).await? else { return Ok(PutBack::Free) };
+        let Some(operations) = put_back(&live, original) else { return Ok(PutBack::Free) };
+        if !same(&live) {
+            return Ok(PutBack::Another);
+        }
         let patch = api::patch(operations)?;
         let restored = cluster.json_patch::<Service>(name, patch, deadline).await?;
         // Only a record: whoever changes the Service now matters more.
         if let Err(error) = fields::give_up(cluster, &restored, deadline).await {
             tracing::debug!(error = error.report(), "the record of a Service's fields still names us");
         }
-        Ok(true)
+        Ok(PutBack::Done)
     };
     let mut backoff = Backoff::new(AGAIN);
     loop {

@@ -10,8 +10,8 @@ use crate::exchange::note::{Holder, Note, Original};
 use crate::exchange::put_back::{by_way_back, is_taken};
 use crate::{Deadline, ErrorCode, Result};
 
-/// Sessions are seldom taken for dead more often.
-const DEATHS: u32 = 16;
+/// Interceptors of one session seldom begin anew more often.
+const GENERATIONS: u32 = 16;
 
 /// Looks at a namespace or at all of them, over and over; remembers which Leases it has seen renewed.
 #[derive(Debug)]
@@ -92,8 +92,8 @@ impl Ours {
         let session = self.lease.as_deref().and_then(names::session_of_lease).unwrap_or_default();
         let instance = self.instance.as_deref().unwrap_or_default();
         let made_for =
-            |deaths| names::interceptor(name, uid, &names::session_key(session, deaths)) == instance;
-        owned || (0..DEATHS).any(made_for)
+            |generation| names::interceptor(name, uid, &names::session_key(session, generation)) == instance;
+        owned || (0..GENERATIONS).any(made_for)
     }
 }
 

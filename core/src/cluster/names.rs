@@ -91,10 +91,10 @@ pub(crate) fn agent_config_map(agent_hash: &str) -> String {
     format!("kubetether-agent-{agent_hash}")
 }
 
-/// What the names of a session's interceptors are made from: its id, and how often it was taken for dead. What it makes
-/// anew after that bears other names than what others take away meanwhile.
-pub(crate) fn session_key(session: &str, deaths: u32) -> String {
-    if deaths == 0 { session.to_owned() } else { format!("{session}/{deaths}") }
+/// What the names of a session's interceptors are made from: its id, and how often it began anew. What it makes anew after
+/// others took it for dead bears other names than what they take away meanwhile.
+pub(crate) fn session_key(session: &str, generation: u32) -> String {
+    if generation == 0 { session.to_owned() } else { format!("{session}/{generation}") }
 }
 
 /// The ConfigMap that carries the program which puts a Service back from inside the cluster.

@@ -1,12 +1,15 @@
 //! Watches over an exchange in force: puts back what somebody else changes, finds the interceptor's
 //! next pod when one is gone, and ends the exchange when that is asked for or cannot be helped.
 
+mod next;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Service;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,27 +17,21 @@ use super::changes::{Seen, changes, editor};
 use super::fallback::Fallback;
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
-use super::patience::{Unclaimed, patiently};
 use super::plan::{Look, Plan};
 use super::safe::Safe;
+use super::service::Standing;
 use super::start::{Kept, locals};
-use super::{prove, service, stop};
-use crate::backoff::{Backoff, Pace};
+use super::{service, stop};
 use crate::cluster::agent_link::Health;
-use crate::cluster::pod_wait::{self, AgentPod, Controller};
-use crate::cluster::{calls, names};
+use crate::cluster::names;
 use crate::life::Life;
 use crate::session::{Part, Reservation, Shared};
 use crate::stats::Counters;
-use crate::{ClientDeath, Deadline, Error, HandleState, InterceptorDeath, Result};
+use crate::{ClientDeath, Deadline, Error, HandleState, InterceptorDeath};
 
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
-/// A Service whose interceptor is gone for longer is put back meanwhile.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries to reach the interceptor's next pod.
-const PACE: Pace = Pace { first: Duration::from_millis(500), last: Duration::from_secs(3) };
 /// Between two looks at a Service that may not be watched.
 const LOOK: Duration = Duration::from_secs(5);
 /// One attempt to reach the interceptor's next pod, or to put a change back.
@@ -68,6 +65,18 @@ pub(crate) struct Guard {
 enum End {
     Wanted(Deadline),
     Lost(String),
+}
+
+/// What is to be done about an interceptor, or a Service that was changed.
+enum Fate {
+    /// Nothing further.
+    Settled,
+    /// The interceptor is gone for good, or others take it away: another one is needed. Why, for people.
+    Anew(String),
+    /// The Service is not this exchange's any more. Why, for people.
+    Lost(String),
+    /// It cannot be said, or done, now.
+    Later(Error),
 }
 
 impl Guard {
@@ -130,8 +139,9 @@ impl Guard {
     }
 
     /// Runs until the exchange is over, and ends it.
-    pub(crate) async fn watch(mut self, mut kept: Kept, note: Note) {
+    pub(crate) async fn watch(mut self, mut kept: Kept, mut note: Note) {
         let mut changes = changes(&self.shared, &self.plan.service);
+        let mut tenure = self.shared.tenure.watch();
         let mut health = kept.link.health();
         health.mark_changed();
         let _life = self.life.guard();
@@ -141,8 +151,9 @@ impl Guard {
                 deadline = self.life.end_wanted() => break End::Wanted(deadline),
                 seen = changes.next() => match seen {
                     Some(Seen::Blind(words)) => self.look_from_now_on(&words),
-                    Some(Seen::Service(live)) => if let Err(reason) = self.changed(live.map(|live| *live), &note, &mut kept).await {
-                        break End::Lost(reason);
+                    Some(Seen::Service(live)) => match self.answer(live.map(|live| *live), &mut note, &mut kept).await {
+                        None => health = fresh(&kept, health),
+                        Some(end) => break end,
                     },
                     // A watch has no end of its own.
                     None => changes = futures_util::stream::pending().boxed(),
@@ -151,19 +162,19 @@ impl Guard {
                     self.look_again = self.blind.then(|| Instant::now() + LOOK);
                     let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT));
                     match found.await {
-                        Ok(live) => if let Err(reason) = self.changed(live, &note, &mut kept).await {
-                            break End::Lost(reason);
+                        Ok(live) => match self.answer(live, &mut note, &mut kept).await {
+                            None => health = fresh(&kept, health),
+                            Some(end) => break end,
                         },
                         Err(_) => self.look_again = Some(Instant::now() + LOOK),
                     }
                 }
-                why = kept.link.leaving() => match self.next_pod(&mut kept, &note, &why).await {
-                    None => {
-                        health = kept.link.health();
-                        health.mark_changed();
-                    }
+                why = kept.link.leaving() => match self.next_pod(&mut kept, &mut note, &why).await {
+                    None => health = fresh(&kept, health),
                     Some(end) => break end,
                 },
+                // Somebody took this session for dead, and may have put the Service back.
+                Ok(()) = tenure.changed() => self.look_again = Some(Instant::now()),
                 Ok(()) = health.changed() => {
                     let health = health.borrow_and_update().clone();
                     self.link_stands(health);
@@ -205,22 +216,35 @@ impl Guard {
         ));
     }
 
-    /// Answers a change of the Service; `Err` with the reason when it is lost.
-    async fn changed(&mut self, live: Option<Service>, note: &Note, kept: &mut Kept) -> Result<(), String> {
-        let name = &self.plan.service;
-        let Some(live) = live else { return Err(format!("services/{name} was deleted")) };
-        let by = editor(&live);
-        let next = match self.plan.look(&live, &names::lease(&self.shared.id)) {
-            Look::Ours => return Ok(()),
-            Look::Replaced => return Err(format!("services/{name} was deleted and made anew")),
-            Look::Taken(lease) => return Err(format!("services/{name} was taken by leases/{lease}")),
-            Look::Reshaped(what) => {
-                return Err(format!(
-                    "{by} gave services/{name} {what}, which the interceptor was not made for: start the exchange again"
-                ));
-            }
-            Look::Drifted(next) => *next,
+    /// Answers a change of the Service, with another interceptor where that is needed.
+    async fn answer(&mut self, live: Option<Service>, note: &mut Note, kept: &mut Kept) -> Option<End> {
+        match self.changed(live, note, kept).await {
+            Fate::Settled | Fate::Later(_) => None,
+            Fate::Lost(reason) => Some(End::Lost(reason)),
+            Fate::Anew(why) => self.anew(kept, note, &why).await,
+        }
+    }
+
+    /// Takes a Service that was changed again, where that is right.
+    async fn changed(&mut self, live: Option<Service>, note: &Note, kept: &mut Kept) -> Fate {
+        let by = live.as_ref().map(editor).unwrap_or_default();
+        let next = match self.look(live.as_ref(), &by).await {
+            Ok(None) => return Fate::Settled,
+            Ok(Some(next)) => next,
+            Err(reason) => return Fate::Lost(reason),
         };
+        match self.standing().await {
+            Fate::Settled => {}
+            Fate::Later(error) => {
+                self.not_now(&error);
+                return Fate::Later(error);
+            }
+            other => return other,
+        }
+        if kept.made_under != self.shared.tenure.now().uid {
+            self.plan = next;
+            return Fate::Anew("this session was taken for dead, and its interceptor with it".to_owned());
+        }
         if next.original != self.plan.original {
             // First the way back, so that what is passed through goes where the Service leads now.
             let follow = kept.interceptor.follow(&self.shared.cluster, &next, Deadline::after(ATTEMPT));
@@ -241,7 +265,53 @@ impl Guard {
             let allowed = self.put_backs.front().map(|oldest| *oldest + WINDOW);
             self.look_again = self.look_again.or(allowed);
         }
-        Ok(())
+        Fate::Settled
+    }
+
+    /// What the Service has become: `None` as it was left, else how it would be taken again; `Err` when it is lost.
+    async fn look(&self, live: Option<&Service>, by: &str) -> Result<Option<Plan>, String> {
+        let name = &self.plan.service;
+        let Some(live) = live else { return Err(format!("services/{name} was deleted")) };
+        match self.plan.look(live, &names::lease(&self.shared.id)) {
+            Look::Ours => Ok(None),
+            Look::Replaced => Err(format!("services/{name} was deleted and made anew")),
+            Look::Taken(lease) => {
+                let deadline = Deadline::after(ATTEMPT);
+                Err(service::taken_by(&self.shared.cluster, live, &lease, deadline).await)
+            }
+            Look::Reshaped(what) => Err(format!(
+                "{by} gave services/{name} {what}, which the interceptor was not made for: start the exchange again"
+            )),
+            Look::Drifted(next) => Ok(Some(*next)),
+        }
+    }
+
+    /// Whether the Service may be taken again, by the session's own Lease.
+    async fn standing(&self) -> Fate {
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        match service::standing(cluster, &lease, &self.plan.uid, Deadline::after(ATTEMPT)).await {
+            Ok(Standing::Holds(uid)) => {
+                self.shared.tenure.stands(&uid);
+                Fate::Settled
+            }
+            Ok(Standing::Recovered(recovery)) => Fate::Lost(format!(
+                "services/{} was put back by {} (kubetether recover or clean, {})",
+                self.plan.service, recovery.by, recovery.at
+            )),
+            Ok(Standing::NoLease(error)) => {
+                // It is made anew as soon as that is seen.
+                self.shared.look.notify_one();
+                Fate::Later(error)
+            }
+            Err(error) => Fate::Later(error),
+        }
+    }
+
+    /// The Service is not ours for the moment, and is looked at again soon.
+    fn not_now(&mut self, error: &Error) {
+        self.theirs = true;
+        self.look_again = Some(Instant::now() + LOOK);
+        self.life.set(HandleState::PassThrough(error.to_string()));
     }
 
     async fn take_again(&mut self, note: &Note, by: &str) {
@@ -254,11 +324,7 @@ impl Guard {
                 self.life.notice(format!("{by} changed services/{}; it was taken again", self.plan.service));
                 self.active_again();
             }
-            Err(error) => {
-                self.theirs = true;
-                self.look_again = Some(Instant::now() + LOOK);
-                self.life.set(HandleState::PassThrough(error.to_string()));
-            }
+            Err(error) => self.not_now(&error),
         }
     }
 
@@ -278,91 +344,14 @@ impl Guard {
             self.plan.service
         )));
     }
-
-    /// Waits for the interceptor's next pod and arms it. When that takes long the Service is put back
-    /// meanwhile, and taken again afterwards.
-    async fn next_pod(&mut self, kept: &mut Kept, note: &Note, why: &str) -> Option<End> {
-        self.link_stands(Health::Down(format!(
-            "the interceptor's pod is gone and its next one is awaited: {why}"
-        )));
-        let mut backoff = Backoff::new(PACE);
-        let late = Instant::now() + PATIENCE;
-        let (mut put_back, mut pause) = (false, None);
-        let (pod, link) = loop {
-            let tried = self.try_next(&kept.interceptor.name, pause);
-            let error =
-                match patiently(&self.life, tried, late, &mut put_back, || self.put_back_meanwhile()).await {
-                    Err(deadline) => return Some(End::Wanted(deadline)),
-                    Ok(Tried::Reached(pod, link)) => break (pod, link),
-                    Ok(Tried::Bereft) => {
-                        return Some(End::Lost(format!("services/{} was deleted", self.plan.service)));
-                    }
-                    Ok(Tried::NotYet(error)) => error,
-                };
-            tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
-            self.link_stands(Health::Down(error.to_string()));
-            pause = Some(Instant::now() + backoff.after(&error));
-        };
-        kept.moved(&self.shared, *pod, link.hand_over());
-        if put_back {
-            self.take_again(note, "the loss of the interceptor").await;
-        }
-        if !self.theirs {
-            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
-            if let Err(error) = proven {
-                self.life.notice(error.to_string());
-            }
-        }
-        self.link_stands(Health::Up);
-        None
-    }
-
-    async fn put_back_meanwhile(&self) {
-        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
-        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await;
-        self.life.notice(match restored {
-            Ok(()) => {
-                format!("services/{} is put back until its interceptor is there again", self.plan.service)
-            }
-            Err(error) => error.to_string(),
-        });
-    }
-
-    /// Reaches for the interceptor's pod of now; after a failure not before this time, and not for a Service that is
-    /// gone meanwhile.
-    async fn try_next(&self, interceptor: &str, pause: Option<Instant>) -> Tried {
-        if let Some(pause) = pause {
-            let found =
-                self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await;
-            if matches!(found, Ok(None)) {
-                return Tried::Bereft;
-            }
-            tokio::time::sleep_until(pause).await;
-        }
-        match self.reach_next(interceptor).await {
-            Ok((pod, link)) => Tried::Reached(Box::new(pod), link),
-            Err(error) => Tried::NotYet(error),
-        }
-    }
-
-    /// Links to the interceptor's pod and arms it. Cancel-safe: a link that nobody takes over is closed.
-    async fn reach_next(&self, interceptor: &str) -> Result<(AgentPod, Unclaimed)> {
-        let deadline = Deadline::after(ATTEMPT);
-        let (cluster, shared) = (&self.shared.cluster, &self.shared);
-        let controller = Controller { kind: "ReplicaSet", instance: interceptor };
-        // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
-        let pod = pod_wait::running(cluster, controller, deadline).await?;
-        let link = Unclaimed::new(shared.links.connect(cluster, &pod, deadline).await?);
-        pod_wait::ready(cluster, &pod.name, deadline).await?;
-        calls::arm(link.get(), self.plan.exposed(), &shared.who, deadline).await?;
-        Ok((pod, link))
-    }
 }
 
-/// What came of reaching for the interceptor's next pod.
-enum Tried {
-    Reached(Box<AgentPod>, Unclaimed),
-    NotYet(Error),
-    /// The Service is gone.
-    Bereft,
+/// How the link stands that is there now.
+fn fresh(kept: &Kept, before: watch::Receiver<Health>) -> watch::Receiver<Health> {
+    let mut now = kept.link.health();
+    if !now.same_channel(&before) {
+        now.mark_changed();
+        return now;
+    }
+    before
 }

@@ -10,7 +10,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::lease::judge::{Jury, Verdict};
-use crate::cluster::lease::{self, Known};
+use crate::cluster::lease::{self, Known, Recovery};
 use crate::cluster::{Cluster, api, fields, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
@@ -59,6 +59,48 @@ pub(crate) async fn claim(
         if same {
             return Ok((service, Some(note)));
         }
+    }
+}
+
+/// Whether a session may write to a Service that it took before.
+pub(crate) enum Standing {
+    /// Yes, under the Lease of this uid.
+    Holds(String),
+    /// Somebody put the Service back by hand.
+    Recovered(Recovery),
+    /// Not before there is a Lease again.
+    NoLease(Error),
+}
+
+/// Reads the session's own Lease. Whoever takes a session for dead takes its Lease away before anything else.
+pub(crate) async fn standing(
+    cluster: &Cluster,
+    lease: &str,
+    service_uid: &str,
+    deadline: Deadline,
+) -> Result<Standing> {
+    let Some(mut known) = lease::find(cluster, lease, deadline).await? else {
+        let text = format!("leases/{lease} is gone: somebody took this session for dead");
+        return Ok(Standing::NoLease(Error::new(ErrorCode::Lost, text).on(format!("leases/{lease}"))));
+    };
+    Ok(match known.recovered.services.remove(service_uid) {
+        Some(recovery) => Standing::Recovered(recovery),
+        None => Standing::Holds(known.uid),
+    })
+}
+
+/// Who has taken a Service, for people.
+pub(crate) async fn taken_by(cluster: &Cluster, live: &Service, lease: &str, deadline: Deadline) -> String {
+    let name = live.metadata.name.as_deref().unwrap_or_default();
+    let note = Note::of(live).ok().flatten();
+    let since = note.and_then(|note| note.holders.into_iter().find(|holder| holder.lease == lease)?.since);
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    match lease::find(cluster, lease, deadline).await {
+        Ok(Some(known)) => format!(
+            "services/{name} was taken by {}{since} (session since {}, leases/{lease})",
+            known.note.who, known.note.started
+        ),
+        _ => format!("services/{name} was taken by leases/{lease}{since}"),
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Kept {
     pub(super) made_for: Plan,
     /// How the Service was taken last; it is put back by this before the interceptor goes.
     pub(super) taken_as: Option<Plan>,
+    /// The uid of the session's Lease at the time: whoever takes the session of another one for dead takes this away.
+    pub(super) made_under: String,
 }
 
 /// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free. On success a task of the session watches over it.
@@ -87,7 +89,7 @@ pub(crate) async fn start(
     }
 }
 
-struct Start<'a> {
+pub(super) struct Start<'a> {
     shared: &'a Arc<Shared>,
     life: &'a Arc<Life>,
     deadline: Deadline,
@@ -103,7 +105,36 @@ struct Start<'a> {
     fallback: Option<Fallback>,
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    /// For another interceptor of an exchange that is in force.
+    pub(super) fn anew(shared: &'a Arc<Shared>, life: &'a Arc<Life>, limit: Duration) -> Self {
+        let deadline = Deadline::after(limit);
+        Self {
+            shared,
+            life,
+            deadline,
+            renewable: None,
+            plan: None,
+            kept: None,
+            unfinished: None,
+            fallback: None,
+            taken: false,
+        }
+    }
+
+    /// An interceptor under a name that none had before, which reaches the originals and is armed. What was begun before an
+    /// error, or when this is dropped, [`undo`](Self::undo) takes away.
+    pub(super) async fn stand_anew(&mut self, found: &Service, plan: &Plan) -> Result<Kept> {
+        self.shared.next_generation();
+        self.stand(found, plan).await?;
+        let Some(kept) = &self.kept else { return Err(Error::new(ErrorCode::Internal, "no interceptor")) };
+        let ready = pod_wait::ready(&self.shared.cluster, &kept.pod.name, self.deadline);
+        let originals = prove::originals_answer(&kept.link, plan, self.deadline);
+        self.or_cancelled(async { tokio::try_join!(ready, originals) }).await?;
+        calls::arm(&kept.link, plan.exposed(), &self.shared.who, self.deadline).await?;
+        self.kept.take().ok_or_else(|| Error::new(ErrorCode::Internal, "no interceptor"))
+    }
+
     async fn run(&mut self, name: &str, to: &To, reservation: &mut Option<Reservation>) -> Result<Exchange> {
         let cluster = &self.shared.cluster;
         self.life.progress(1, STEPS, format!("reading services/{name}"));
@@ -167,9 +198,7 @@ impl Start<'_> {
         self.life.set(HandleState::Active);
         self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
         if let Some(dead) = dead {
-            self.shared
-                .tasks
-                .spawn("leftovers of a dead session", remove_leftovers(self.shared.clone(), dead));
+            self.shared.chore("leftovers of a dead session", remove_leftovers(self.shared.clone(), dead));
         }
         Ok(exchange)
     }
@@ -196,7 +225,7 @@ impl Start<'_> {
     /// An interceptor for this Service with a link to it: one that was kept, or a new one.
     async fn stand(&mut self, found: &Service, plan: &Plan) -> Result<()> {
         if let Some(kept) = self.shared.take_kept(&plan.uid) {
-            if kept.fits(plan) {
+            if kept.fits(plan) && kept.made_under == self.shared.tenure.now().uid {
                 self.kept = Some(kept);
                 return Ok(());
             }
@@ -215,7 +244,7 @@ impl Start<'_> {
         };
         let (host, ()): (Host, ()) = self.or_cancelled(looked).await?;
         let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
-        interceptor.create(self.shared, &host, found, plan, deadline).await?;
+        Box::pin(interceptor.create(self.shared, &host, found, plan, deadline)).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         let pod = self.or_cancelled(pod_wait::running(cluster, controller, deadline)).await?;
         let link = self.shared.links.connect(cluster, &pod, deadline);
@@ -239,7 +268,7 @@ impl Start<'_> {
     }
 
     /// Puts back and takes away what was begun; an interceptor that stands is kept for a next try.
-    async fn undo(&mut self) {
+    pub(super) async fn undo(&mut self) {
         let deadline = Deadline::after(UNDO);
         let cluster = &self.shared.cluster;
         if let (true, Some(plan)) = (self.taken, &self.plan)
@@ -285,7 +314,8 @@ impl Kept {
         made_for: Plan,
     ) -> Self {
         let inbound = InboundSlot::default();
-        let kept = Self { interceptor, pod, link, inbound, made_for, taken_as: None };
+        let made_under = shared.tenure.now().uid;
+        let kept = Self { interceptor, pod, link, inbound, made_for, taken_as: None, made_under };
         kept.serve(shared);
         kept
     }

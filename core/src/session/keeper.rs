@@ -78,6 +78,7 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
     let kept = shared.take_all_kept();
     let removals = kept.into_iter().map(|kept| kept.remove(shared, work));
     futures_util::future::join_all(removals).await.into_iter().for_each(&mut note);
+    shared.chores_done(work).await;
     shared.hub.progress(None, 3, STEPS, "taking the gateway away");
     note(shared.gateway.release(shared, work).await);
     shared.hub.progress(None, 4, STEPS, "taking the Lease away");

@@ -1,10 +1,12 @@
 //! What all handles and tasks of a session share.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use super::parts::{Part, Parts};
 use super::tenure::Tenure;
@@ -30,11 +32,15 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) state: watch::Sender<SessionState>,
     pub(crate) tasks: Tasks,
+    /// Tasks that the session's end waits for.
+    chores: TaskTracker,
     pub(crate) links: Links,
     pub(crate) ending: Ending,
     pub(crate) gateway: GatewaySlot,
     /// Under which Lease it stands.
     pub(crate) tenure: Tenure,
+    /// How many interceptors were replaced by ones of other names.
+    generation: AtomicU32,
     /// Asks the session's keeper to see at once whether the API server answers.
     pub(crate) look: Notify,
     parts: Mutex<Parts>,
@@ -119,10 +125,12 @@ impl Shared {
             hub: Arc::new(Hub::new()),
             state: watch::Sender::new(SessionState::Ready),
             tasks,
+            chores: TaskTracker::new(),
             links,
             ending: Ending::new(),
             gateway: GatewaySlot::default(),
             tenure: Tenure::default(),
+            generation: AtomicU32::new(0),
             look: Notify::new(),
             parts: Mutex::default(),
             agent: OnceLock::new(),
@@ -150,8 +158,14 @@ impl Shared {
     /// The name of an interceptor that is made now. Once others took this session for dead, what it makes anew bears
     /// other names than what they take away.
     pub(crate) fn interceptor_name(&self, service: &str, service_uid: &str) -> String {
-        let key = names::session_key(&self.id, self.tenure.now().deaths);
+        let generation = self.tenure.now().deaths + self.generation.load(Ordering::Relaxed);
+        let key = names::session_key(&self.id, generation);
         names::interceptor(service, service_uid, &key)
+    }
+
+    /// Interceptors that are made from now on bear other names than those before.
+    pub(crate) fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The session begins to end, or has ended.
@@ -267,7 +281,7 @@ impl Shared {
         };
         for other in stale {
             let shared = self.clone();
-            self.tasks.spawn("interceptor of a Service that is gone", async move {
+            self.chore("interceptor of a Service that is gone", async move {
                 if let Err(error) = other.remove(&shared, Deadline::after(STALE)).await {
                     tracing::debug!(
                         error = error.report(),
@@ -284,6 +298,23 @@ impl Shared {
 
     pub(crate) fn take_all_kept(&self) -> Vec<Kept> {
         lock(&self.kept).drain().map(|(_, kept)| kept).collect()
+    }
+
+    /// Work in the background that takes something away; the session's end waits for it.
+    pub(crate) fn chore(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let unfinished = self.chores.token();
+        self.tasks.spawn(name, async move {
+            work.await;
+            drop(unfinished);
+        });
+    }
+
+    /// Waits until nothing of that is left to do, or the time is over.
+    pub(crate) async fn chores_done(&self, deadline: Deadline) {
+        self.chores.close();
+        if tokio::time::timeout_at(deadline.instant(), self.chores.wait()).await.is_err() {
+            tracing::debug!("not all that was to be taken away is gone");
+        }
     }
 
     /// Makes sure that no two exchanges of this session work on one Service.

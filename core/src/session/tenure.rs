@@ -33,7 +33,6 @@ impl Tenure {
     }
 
     /// How it stands, now and from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "of guards, which follow"))]
     pub(crate) fn watch(&self) -> watch::Receiver<Standing> {
         self.0.subscribe()
     }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
 
+mod care;
+mod clean;
 mod cli;
 mod client_dies;
 mod exchange_agent_killed;
@@ -17,6 +19,9 @@ mod exchange_workload;
 mod forward;
 mod gateway_killed;
 mod harness;
+mod lease;
+mod recover;
 mod rights;
 mod safety_interceptor;
 mod session;
+mod status;

@@ -1,0 +1,180 @@
+//! The interceptor's next pod, or another interceptor: the exchange goes on with it under the same handle.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use tokio::time::Instant;
+
+use super::{ATTEMPT, End, Fate, Guard};
+use crate::backoff::{Backoff, Pace};
+use crate::cluster::agent_link::Health;
+use crate::cluster::pod_wait::{self, AgentPod, Controller};
+use crate::cluster::{calls, names};
+use crate::exchange::note::Note;
+use crate::exchange::patience::{Unclaimed, patiently};
+use crate::exchange::plan::Plan;
+use crate::exchange::start::{Kept, Start};
+use crate::exchange::{prove, service};
+use crate::{Deadline, Error, ErrorCode, Result};
+
+/// A Service whose interceptor is gone for longer is put back meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries to reach the interceptor's next pod.
+const PACE: Pace = Pace { first: Duration::from_millis(500), last: Duration::from_secs(3) };
+
+impl Guard {
+    /// Waits for the interceptor's next pod and arms it. When that takes long the Service is put back
+    /// meanwhile, and taken again afterwards.
+    pub(super) async fn next_pod(&mut self, kept: &mut Kept, note: &mut Note, why: &str) -> Option<End> {
+        self.link_stands(Health::Down(format!(
+            "the interceptor's pod is gone and its next one is awaited: {why}"
+        )));
+        let mut backoff = Backoff::new(PACE);
+        let late = Instant::now() + PATIENCE;
+        let (mut put_back, mut pause) = (false, Instant::now());
+        let (pod, link) = loop {
+            let tried = self.try_next(&kept.interceptor.name, pause);
+            let error =
+                match patiently(&self.life, tried, late, &mut put_back, || self.put_back_meanwhile()).await {
+                    Err(deadline) => return Some(End::Wanted(deadline)),
+                    Ok(Ok((pod, link))) => break (*pod, link),
+                    Ok(Err(Fate::Lost(reason))) => return Some(End::Lost(reason)),
+                    Ok(Err(Fate::Anew(why))) => return self.anew(kept, note, &why).await,
+                    Ok(Err(Fate::Settled)) => continue,
+                    Ok(Err(Fate::Later(error))) => error,
+                };
+            tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
+            self.link_stands(Health::Down(error.to_string()));
+            pause = Instant::now() + backoff.after(&error);
+        };
+        kept.moved(&self.shared, pod, link.hand_over());
+        self.arrive(kept, note, put_back).await;
+        None
+    }
+
+    /// Another interceptor, under the same handle: the one there was is gone for good, or others take it away.
+    pub(super) async fn anew(&mut self, kept: &mut Kept, note: &mut Note, why: &str) -> Option<End> {
+        tracing::debug!(why, service = self.plan.service, "another interceptor is made");
+        self.link_stands(Health::Down(format!("another interceptor is made: {why}")));
+        let (shared, life) = (self.shared.clone(), self.life.clone());
+        let mut backoff = Backoff::new(PACE);
+        let late = Instant::now() + PATIENCE;
+        let (mut put_back, mut pause) = (false, Instant::now());
+        let (new, plan) = loop {
+            let mut start = Start::anew(&shared, &life, ATTEMPT);
+            let tried = self.try_anew(&mut start, pause);
+            let tried = patiently(&life, tried, late, &mut put_back, || self.put_back_meanwhile()).await;
+            let error = match tried {
+                Ok(Ok(made)) => break made,
+                Ok(Err(Fate::Later(error))) => error,
+                Ok(Err(Fate::Anew(why))) => Error::new(ErrorCode::Lost, why),
+                Ok(Err(Fate::Settled)) => continue,
+                Ok(Err(Fate::Lost(reason))) => {
+                    start.undo().await;
+                    return Some(End::Lost(reason));
+                }
+                Err(deadline) => {
+                    start.undo().await;
+                    return Some(End::Wanted(deadline));
+                }
+            };
+            start.undo().await;
+            tracing::debug!(error = error.report(), "another interceptor could not be made yet");
+            self.link_stands(Health::Down(error.to_string()));
+            pause = Instant::now() + backoff.after(&error);
+        };
+        let old = std::mem::replace(kept, new);
+        self.plan = plan;
+        for holder in &mut note.holders {
+            holder.interceptor.clone_from(&kept.interceptor.name);
+        }
+        self.receive(kept);
+        self.arrive(kept, note, true).await;
+        old.inbound.set(None);
+        let nets = self.fallback.take();
+        self.spread_nets(kept);
+        self.shared.chore("interceptor that was replaced", async move {
+            if let Some(nets) = nets
+                && let Err(error) = nets.remove(Deadline::after(ATTEMPT)).await
+            {
+                tracing::debug!(error = error.report(), "a fallback slice is left behind");
+            }
+            if let Err(error) = old.remove(&shared, Deadline::after(2 * ATTEMPT)).await {
+                tracing::debug!(error = error.report(), "an interceptor that was replaced is left behind");
+            }
+        });
+        None
+    }
+
+    /// The interceptor is reached: the Service is taken, if it was put back, and led here again.
+    async fn arrive(&mut self, kept: &Kept, note: &Note, put_back: bool) {
+        if put_back {
+            self.take_again(note, "the loss of the interceptor").await;
+        }
+        if !self.theirs {
+            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
+            if let Err(error) = proven {
+                self.life.notice(error.to_string());
+            }
+        }
+        self.link_stands(Health::Up);
+    }
+
+    async fn put_back_meanwhile(&self) {
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await;
+        self.life.notice(match restored {
+            Ok(()) => {
+                format!("services/{} is put back until its interceptor is there again", self.plan.service)
+            }
+            Err(error) => error.to_string(),
+        });
+    }
+
+    /// Reaches for the interceptor's pod of now, not before `pause`, as long as there is an interceptor to reach for.
+    async fn try_next(&self, interceptor: &str, pause: Instant) -> Result<(Box<AgentPod>, Unclaimed), Fate> {
+        tokio::time::sleep_until(pause).await;
+        let (cluster, deadline) = (&self.shared.cluster, Deadline::after(ATTEMPT));
+        // Nothing is done before it is clear whose the Service is.
+        if let Ok(live) = cluster.find::<Service>(&self.plan.service, deadline).await {
+            self.look(live.as_ref(), "somebody").await.map_err(Fate::Lost)?;
+        }
+        if let Ok(found) = cluster.find::<Deployment>(interceptor, deadline).await
+            && found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
+        {
+            return Err(Fate::Anew(format!("deployments/{interceptor} was deleted")));
+        }
+        let (pod, link) = self.reach_next(interceptor).await.map_err(Fate::Later)?;
+        Ok((Box::new(pod), link))
+    }
+
+    /// Makes another interceptor, not before `pause`, as long as the Service may be taken.
+    async fn try_anew(&self, start: &mut Start<'_>, pause: Instant) -> Result<(Kept, Plan), Fate> {
+        tokio::time::sleep_until(pause).await;
+        let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await;
+        let live = found.map_err(Fate::Later)?;
+        let next = self.look(live.as_ref(), "somebody").await.map_err(Fate::Lost)?;
+        match self.standing().await {
+            Fate::Settled => {}
+            other => return Err(other),
+        }
+        let Some(live) = live else { return Err(Fate::Settled) };
+        let plan = next.unwrap_or_else(|| self.plan.clone());
+        let kept = Box::pin(start.stand_anew(&live, &plan)).await.map_err(Fate::Later)?;
+        Ok((kept, plan))
+    }
+
+    /// Links to the interceptor's pod and arms it. Cancel-safe: a link that nobody takes over is closed.
+    async fn reach_next(&self, interceptor: &str) -> Result<(AgentPod, Unclaimed)> {
+        let deadline = Deadline::after(ATTEMPT);
+        let (cluster, shared) = (&self.shared.cluster, &self.shared);
+        let controller = Controller { kind: "ReplicaSet", instance: interceptor };
+        // The old pod may still be shown as running for a moment; a dial to it fails, and this is tried again.
+        let pod = pod_wait::running(cluster, controller, deadline).await?;
+        let link = Unclaimed::new(shared.links.connect(cluster, &pod, deadline).await?);
+        pod_wait::ready(cluster, &pod.name, deadline).await?;
+        calls::arm(link.get(), self.plan.exposed(), &shared.who, deadline).await?;
+        Ok((pod, link))
+    }
+}
