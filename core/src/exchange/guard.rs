@@ -221,7 +221,7 @@ impl Guard {
         match self.changed(live, note, kept).await {
             Fate::Settled | Fate::Later(_) => None,
             Fate::Lost(reason) => Some(End::Lost(reason)),
-            Fate::Anew(why) => self.anew(kept, note, &why).await,
+            Fate::Anew(why) => Box::pin(self.anew(kept, note, &why)).await,
         }
     }
 

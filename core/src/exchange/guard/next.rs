@@ -40,7 +40,7 @@ impl Guard {
                     Err(deadline) => return Some(End::Wanted(deadline)),
                     Ok(Ok((pod, link))) => break (*pod, link),
                     Ok(Err(Fate::Lost(reason))) => return Some(End::Lost(reason)),
-                    Ok(Err(Fate::Anew(why))) => return self.anew(kept, note, &why).await,
+                    Ok(Err(Fate::Anew(why))) => return Box::pin(self.anew(kept, note, &why)).await,
                     Ok(Err(Fate::Settled)) => continue,
                     Ok(Err(Fate::Later(error))) => error,
                 };
