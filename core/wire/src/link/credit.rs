@@ -4,8 +4,8 @@ use crate::{ProtocolError, budget::Account};
 
 /// The link's credit for the peer: what it may have on its way or unread here, all streams together.
 ///
-/// The window starts small, doubles while it is used up within two round trips, or when half of it is unread, up to the bound
-/// and as far as the budget goes, and halves when it was hardly used for a while. A limit that
+/// The window starts small, doubles (below 4 MiB: grows fourfold) while it is used up within two round trips, or when half of it
+/// is unread, up to the bound and as far as the budget goes, and halves when it was hardly used for a while. A limit that
 /// was told is not taken back: a window that has shrunk shows as the credit is used up. What is told and not freed is held
 /// in the account of the budget, so what is held there bounds what can come.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct LinkReceive {
 
 /// Raises of less than this, and less than a quarter of the window, are not told while the peer has enough.
 pub(super) const TELL: u64 = 1 << 20;
+/// A window below this grows fourfold.
+pub(super) const SMALL: u64 = 4 << 20;
 /// What a peer needs to have left for it to be enough, whatever the window.
 const ENOUGH: u64 = 128 << 10;
 /// A window of which less than half was used in this time halves.
@@ -105,7 +107,8 @@ impl LinkReceive {
         if grow {
             // What the window has already may not all be told yet.
             let more = room.saturating_sub((self.freed + self.window).saturating_sub(self.limit));
-            self.window = (self.window + self.window.min(more)).min(self.most);
+            let times = if self.window < SMALL { 3 } else { 1 };
+            self.window = (self.window + (self.window * times).min(more)).min(self.most);
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use super::{
     blocks::Blocks,
     chunks::Chunks,
-    credit::{TELL, WATCH, is_too_small},
+    credit::{self, TELL, WATCH, is_too_small},
 };
 use crate::{ProtocolError, code::ResetCode};
 
@@ -262,7 +262,8 @@ impl Recv {
         raise
     }
 
-    /// The window doubles when it holds the peer up though the reader keeps up; one that was hardly used for a while halves.
+    /// The window doubles (grows fourfold while it is small) when it holds the peer up though the reader keeps up; one that was
+    /// hardly used for a while halves.
     fn tune(&mut self, tuning: &Tuning) {
         if self.discard {
             self.window = self.window.min(tuning.first);
@@ -280,7 +281,8 @@ impl Recv {
             }
             self.window = (self.window / 2).max(tuning.first);
         } else if std::mem::take(&mut self.drained) && is_too_small(self.window, used, elapsed, tuning.rtt) {
-            let more = self.window.min(tuning.growth);
+            let times = if self.window < credit::SMALL { 3 } else { 1 };
+            let more = (self.window * times).min(tuning.growth);
             self.window = (self.window + more).min(tuning.most).max(self.window);
         }
         self.judged = Some((now, self.read));

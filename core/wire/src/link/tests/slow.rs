@@ -109,6 +109,18 @@ fn fast_lines_are_filled_however_long_they_are() {
 }
 
 #[test]
+fn a_long_line_is_filled_soon() {
+    for from in [CLIENT, AGENT] {
+        let mut line = Line::usual(2, ms(100));
+        line.set_rate(Some(2000 * MBIT));
+        let id = line.open();
+        // Ten round trips; windows that only double would have let 15 MB through.
+        let got = line.bulk(from, id, Duration::from_secs(1));
+        assert!(got > 25_000_000, "{got}");
+    }
+}
+
+#[test]
 fn a_carrier_that_does_not_answer_costs_little() {
     for rtt in [2, 100] {
         let mut line = Line::usual(2, ms(rtt));
