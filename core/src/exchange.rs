@@ -1,6 +1,7 @@
 //! Exchange: all traffic of a Service comes here.
 
 mod changes;
+mod companion;
 mod fallback;
 mod guard;
 mod inbound;

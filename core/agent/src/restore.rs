@@ -1,5 +1,5 @@
-//! What `kubetether-restore` does: one Service is put back as its annotation says, then its interceptor is deleted,
-//! and what that owns goes with it.
+//! What `kubetether-restore` does: one Service is put back as its annotation says. Then, when its session's Lease is
+//! watched to be dead, that is deleted, and the interceptor with all it owns.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! Blocking, without a runtime: it runs once, and ends. The rules are the engine's (`core/src/exchange`).
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -25,6 +26,8 @@ use http::{Answer, Method};
 
 /// A change by somebody else in between begins it anew, so often.
 const ATTEMPTS: u32 = 8;
+/// A Lease is watched for as long as it holds, in seconds; its own word is taken within these bounds.
+const LEASE: std::ops::Range<u64> = 10..60;
 
 /// What is to be put back and taken away.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl Task {
     /// What was tried and why it failed. Then the interceptor is still there, and whoever calls may try again.
     pub fn run(&self, cluster: &Cluster) -> Result<&'static str, String> {
         let restored = self.restore(cluster)?;
+        self.bury(cluster)?;
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.deployment);
         // Foreground: its pods go before the way that they pass callers through by.
         let options =
@@ -72,6 +76,38 @@ impl Task {
                 Ok(if restored { "the Service is put back" } else { "there was nothing to put back" })
             }
             _ => Err(answer.refusal("delete", &format!("deployments/{}", self.deployment))),
+        }
+    }
+
+    /// Deletes the session's Lease when it is dead: not renewed while we watched, for as long as it says. No clock is
+    /// compared. While it lives, whoever renews it needs the interceptor.
+    fn bury(&self, cluster: &Cluster) -> Result<(), String> {
+        let path =
+            format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}", self.namespace, self.lease);
+        let what = format!("leases/{}", self.lease);
+        let find = || -> Result<Option<Value>, String> {
+            let found = cluster.ask(Method::Get, &path, None)?;
+            match found.status {
+                200 => found.json().map(Some),
+                404 => Ok(None),
+                _ => Err(found.refusal("get", &what)),
+            }
+        };
+        let Some(first) = find()? else { return Ok(()) };
+        let seconds = first["spec"]["leaseDurationSeconds"].as_u64().unwrap_or(LEASE.start);
+        std::thread::sleep(Duration::from_secs(seconds.clamp(LEASE.start, LEASE.end) + 1));
+        let Some(then) = find()? else { return Ok(()) };
+        let version = &then["metadata"]["resourceVersion"];
+        if *version != first["metadata"]["resourceVersion"] {
+            return Err(format!("{what} is renewed: its session lives"));
+        }
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "resourceVersion": version },
+        });
+        let answer = cluster.ask(Method::Delete, &path, Some(&options))?;
+        match answer.status {
+            200..300 | 404 => Ok(()),
+            _ => Err(answer.refusal("delete", &what)),
         }
     }
 
@@ -91,9 +127,16 @@ impl Task {
                 return Ok(false);
             }
             let Some(operations) = patch::put_back(&live, &self.lease)? else { return Ok(false) };
-            let answer = cluster.ask(Method::Patch, &path, Some(&Value::Array(operations)))?;
+            let patched = format!("{path}?fieldManager={}", patch::MANAGER);
+            let answer = cluster.ask(Method::Patch, &patched, Some(&Value::Array(operations)))?;
             match answer.status {
-                200 => return Ok(true),
+                200 => {
+                    // Worth one try: the Service is back all the same.
+                    if let Some(operations) = patch::without_us(&answer.json()?) {
+                        let _ = cluster.ask(Method::Patch, &path, Some(&Value::Array(operations)));
+                    }
+                    return Ok(true);
+                }
                 // A test of the patch failed: somebody was quicker.
                 409 | 422 => last = answer.refusal("patch", &what),
                 404 => return Ok(false),

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 const SETTLE: Duration = Duration::from_secs(10);
 /// Between two looks whether the program has ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// The program has its own, shorter limits for whatever it asks.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The program has its own, shorter limits for whatever it asks and waits for.
+const LIMIT: Duration = Duration::from_secs(150);
 /// After a try that failed: doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 

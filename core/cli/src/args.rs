@@ -52,6 +52,9 @@ pub(crate) struct Global {
     /// Connections to each agent: exactly as many
     #[arg(long, global = true, value_name = "COUNT", hide = true, value_parser = clap::value_parser!(u8).range(1..=8))]
     carriers: Option<u8>,
+    /// Seconds that open connections wait for this machine to come back
+    #[arg(long, global = true, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u16).range(1..))]
+    grace: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,6 +88,9 @@ impl Global {
         }
         if let Some(count) = self.carriers {
             config = config.carriers(count.into()).most_carriers(count.into());
+        }
+        if let Some(seconds) = self.grace {
+            config = config.grace(Duration::from_secs(seconds.into()));
         }
         config
     }

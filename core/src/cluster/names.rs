@@ -67,6 +67,11 @@ pub(crate) fn pass_through(interceptor: &str) -> String {
     format!("{interceptor}{PASS_THROUGH_SUFFIX}")
 }
 
+/// The second interceptor beside one.
+pub(crate) fn second(interceptor: &str) -> String {
+    format!("{interceptor}-b")
+}
+
 /// The value that every key of an exchanged Service's selector takes.
 pub(crate) fn selector_value(service_uid: &str, session: &str) -> String {
     format!("{SELECTOR_PREFIX}{}", short_hash([service_uid.as_bytes(), session.as_bytes()]))

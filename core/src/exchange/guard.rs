@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Seen, changes, editor};
+use super::companion::{Companion, Wanted};
 use super::fallback::Fallback;
 use super::inbound::{Inbound, Locals};
 use super::note::Note;
@@ -32,6 +33,11 @@ use crate::{ClientDeath, Deadline, Error, HandleState, InterceptorDeath};
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// A link that was told to be down for this long, while the API server answers, may be one to a node that is lost: its
+/// interceptor passes nobody through, and nobody notices before the node's own lease is over (40 s and more).
+const SILENT: Duration = Duration::from_secs(3);
+/// Whether the API server answers is seen within this time.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Between two looks at a Service that may not be watched.
 const LOOK: Duration = Duration::from_secs(5);
 /// One attempt to reach the interceptor's next pod, or to put a change back.
@@ -58,6 +64,10 @@ pub(crate) struct Guard {
     theirs: bool,
     /// Whether bytes flow on the link to the interceptor.
     reached: bool,
+    /// When an interceptor that is not heard is taken for lost.
+    lost_at: Option<Instant>,
+    /// Whether the Service is put back until its interceptor is heard again.
+    away: bool,
     reservation: Option<Reservation>,
 }
 
@@ -96,6 +106,8 @@ impl Guard {
             blind: false,
             theirs: false,
             reached: true,
+            lost_at: None,
+            away: false,
             reservation: None,
         }
     }
@@ -124,6 +136,21 @@ impl Guard {
         self.shared.tasks.spawn("fallback slice", fallback.keep(caught));
     }
 
+    /// A second interceptor, where that is the net to be had.
+    fn second(&self, kept: &Kept) -> Option<Companion> {
+        let (base, template) = kept.interceptor.second()?;
+        let selected = self.plan.original.selector.keys().map(|key| (key.clone(), self.plan.value.clone()));
+        Some(Companion::start(Wanted {
+            shared: self.shared.clone(),
+            base,
+            template,
+            selected: selected.collect(),
+            exposed: self.plan.exposed(),
+            inbound: kept.inbound.clone(),
+            safe: self.safe.clone(),
+        }))
+    }
+
     /// The right to work on the Service is the guard's from now on.
     pub(crate) fn own(&mut self, reservation: Option<Reservation>) {
         self.reservation = reservation;
@@ -144,9 +171,12 @@ impl Guard {
         let mut tenure = self.shared.tenure.watch();
         let mut health = kept.link.health();
         health.mark_changed();
-        let _life = self.life.guard();
+        let life = self.life.clone();
+        let _life = life.guard();
+        kept.companion = self.second(&kept);
         let end = loop {
             let again = self.look_again.unwrap_or_else(Instant::now);
+            let lost = self.lost_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 deadline = self.life.end_wanted() => break End::Wanted(deadline),
                 seen = changes.next() => match seen {
@@ -177,8 +207,20 @@ impl Guard {
                 Ok(()) = tenure.changed() => self.look_again = Some(Instant::now()),
                 Ok(()) = health.changed() => {
                     let health = health.borrow_and_update().clone();
+                    let heard = health == Health::Up;
                     self.link_stands(health);
+                    if heard && self.away {
+                        self.away = false;
+                        self.take_again(&note, "the silence of the interceptor").await;
+                    }
                 }
+                () = tokio::time::sleep_until(lost), if self.lost_at.is_some() => tokio::select! {
+                    deadline = life.end_wanted() => break End::Wanted(deadline),
+                    away = self.lose() => {
+                        self.away = away;
+                        self.lost_at = (!away).then(|| Instant::now() + SILENT);
+                    }
+                },
             }
         };
         match end {
@@ -192,9 +234,32 @@ impl Guard {
         self.shared.part(Part::Interceptor(self.life.id()), health.clone());
         self.reached = health == Health::Up;
         match health {
-            Health::Up => self.active_again(),
-            Health::Down(reason) => self.life.set(HandleState::PassThrough(reason)),
+            Health::Up => {
+                self.lost_at = None;
+                self.active_again();
+            }
+            Health::Down(reason) => {
+                let late = (!self.away).then(|| Instant::now() + SILENT);
+                self.lost_at = self.lost_at.or(late);
+                self.life.set(HandleState::PassThrough(reason));
+            }
         }
+    }
+
+    /// The interceptor is not heard for long: its node may be gone, and callers with it. Puts the Service back if that can
+    /// be done now, else later; whether it did. Cancel-safe.
+    async fn lose(&self) -> bool {
+        let live = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ANSWER)).await;
+        if let Err(error) = live {
+            // What is wrong is the way to the cluster.
+            tracing::debug!(
+                error = error.report(),
+                "an interceptor is not heard, and the API server neither"
+            );
+            return false;
+        }
+        self.put_back_meanwhile().await;
+        true
     }
 
     fn active_again(&self) {
@@ -256,6 +321,9 @@ impl Guard {
             }
         }
         self.plan = next;
+        if self.away {
+            return Fate::Settled;
+        }
         self.put_backs.retain(|at| at.elapsed() < WINDOW);
         if self.put_backs.len() < PUT_BACKS {
             self.put_backs.push_back(Instant::now());

@@ -15,6 +15,7 @@ use kube::api::PropagationPolicy;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::companion;
 use super::fallback::Fallback;
 use super::nets::Nets;
 use super::note::port_key;
@@ -37,6 +38,8 @@ pub(crate) struct Interceptor {
     pub(crate) name: String,
     /// The metadata of what it owns, once it is there.
     base: Option<ObjectMeta>,
+    /// Its pod.
+    template: Option<PodTemplateSpec>,
     pub(super) nets: Nets,
     /// Until when it goes on passing connections through.
     needed_until: Mutex<Option<Instant>>,
@@ -46,7 +49,7 @@ impl Interceptor {
     /// Creates the objects; what was created before an error is there, and [`remove`](Self::remove)
     /// takes it away.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, base: None, nets: Nets::default(), needed_until: Mutex::new(None) }
+        Self { name, base: None, template: None, nets: Nets::default(), needed_until: Mutex::new(None) }
     }
 
     /// One that a dead session has left.
@@ -67,7 +70,7 @@ impl Interceptor {
         let back = pass_through(&self.name, service, plan, &lease);
         let base = metadata(&self.name, service, &self.name, &lease);
         let nets = async {
-            self.nets = Nets::spread(shared, plan, &base, deadline).await;
+            self.nets = Box::pin(Nets::spread(shared, plan, &base, deadline)).await;
             Ok(())
         };
         let (back, (), ()) = tokio::try_join!(
@@ -90,13 +93,14 @@ impl Interceptor {
         let mut template =
             agent_pod::template(agent, host, pod_labels, &variables, shared.config.agent_memory);
         self.nets.equip(shared, plan, &self.name, &mut template);
-        let deployment = deployment(&self.name, service, template, &lease);
+        self.template = Some(template.clone());
+        let deployment = deployment(base.clone(), &self.name, template);
         let deployment = cluster.create(&deployment, deadline).await?;
         let owner = owner_reference(&deployment);
         self.base = Some(ObjectMeta { owner_references: Some(vec![owner.clone()]), ..base });
         tokio::try_join!(
             agent_config_map::own(cluster, agent.piece(), owner.clone(), deadline),
-            self.nets.hand_over(shared, &self.name, &owner, deadline),
+            Box::pin(self.nets.hand_over(shared, &self.name, &owner, deadline)),
         )
         .map(|_| ())
     }
@@ -105,6 +109,12 @@ impl Interceptor {
     pub(crate) fn fallback(&self, cluster: &Cluster, service: &str) -> Option<Fallback> {
         let base = self.base.clone().filter(|_| self.nets.slice)?;
         Some(Fallback::new(cluster, service, base))
+    }
+
+    /// What a second one beside it is made of, where it is to be had.
+    pub(super) fn second(&self) -> Option<(ObjectMeta, PodTemplateSpec)> {
+        let wanted = !self.nets.slice || self.nets.routed;
+        Some((self.base.clone().filter(|_| wanted)?, self.template.clone()?))
     }
 
     /// The uid of its Deployment, once there is one.
@@ -154,7 +164,11 @@ impl Interceptor {
         let owner = self.uid().unwrap_or_default();
         let config_map = agent_config_map::disown(cluster, agent.piece(), owner, deadline).await;
         let nets = self.nets.remove(shared, &self.name, owner, deadline).await;
-        deployment.and(service).and(config_map).and(nets)?;
+        let second = match self.second() {
+            Some(_) => companion::remove(shared, &self.name, deadline).await,
+            None => Ok(()),
+        };
+        deployment.and(service).and(config_map).and(nets).and(second)?;
         gone::wait::<Service>(cluster, &back, deadline).await?;
         // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
         gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await
@@ -270,10 +284,11 @@ pub(super) fn pod_labels(name: &str, plan: &Plan) -> BTreeMap<String, String> {
     labels
 }
 
-fn deployment(name: &str, service: &Service, template: PodTemplateSpec, lease: &str) -> Deployment {
-    let selector = [(names::INSTANCE.to_owned(), name.to_owned())].into();
+/// One pod of this template, whose pods are told apart by `instance`.
+pub(super) fn deployment(metadata: ObjectMeta, instance: &str, template: PodTemplateSpec) -> Deployment {
+    let selector = [(names::INSTANCE.to_owned(), instance.to_owned())].into();
     Deployment {
-        metadata: metadata(name, service, name, lease),
+        metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             selector: LabelSelector { match_labels: Some(selector), match_expressions: None },

@@ -100,7 +100,7 @@ impl Nets {
             if !self.slice {
                 return Ok(());
             }
-            pass_refusal(fallback::delete_all(cluster, name, deadline).await)
+            pass_refusal(fallback::delete_all(cluster, name, deadline)).await
         };
         let rights = async {
             if !self.restore {
@@ -137,6 +137,7 @@ async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
         rules: Some(vec![
             rule("", "services", &plan.service, &["get", "patch"]),
             rule("apps", "deployments", &name, &["delete"]),
+            rule("coordination.k8s.io", "leases", &names::lease(&shared.id), &["get", "delete"]),
         ]),
     };
     // Alone and first: under `edit` it is refused, and nothing else is made.
@@ -168,8 +169,7 @@ async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
         cluster.create(&binding, deadline),
         agent_config_map::ensure(cluster, Some(restorer.piece()), deadline),
     );
-    let made = account.map(|_| ()).and(binding.map(|_| ())).and(file);
-    if let Err(error) = made {
+    if let Err(error) = account.and_then(|_| binding).and_then(|_| file) {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
         let nets = Nets { restore: true, ..Nets::default() };
         if let Err(error) = nets.remove(shared, &name, "", deadline).await {
@@ -242,12 +242,12 @@ async fn take<K: Object>(cluster: &Cluster, name: &str, deadline: Deadline) -> R
         cluster.delete::<K>(name, None, PropagationPolicy::Background, deadline).await?;
         gone::wait::<K>(cluster, name, deadline).await
     };
-    pass_refusal(taken.await)
+    pass_refusal(taken).await
 }
 
 /// Of a kind that this cluster does not have, or this user may not touch, there is nothing of ours.
-fn pass_refusal(result: Result<()>) -> Result<()> {
-    match result {
+pub(super) async fn pass_refusal(work: impl Future<Output = Result<()>>) -> Result<()> {
+    match work.await {
         Err(error) if matches!(error.code(), ErrorCode::Forbidden | ErrorCode::NoSuchTarget) => Ok(()),
         other => other,
     }

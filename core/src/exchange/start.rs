@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
+use super::companion::Companion;
 use super::fallback::Fallback;
 use super::guard::Guard;
 use super::inbound::InboundSlot;
@@ -43,6 +44,8 @@ pub(crate) struct Kept {
     pub(crate) inbound: InboundSlot,
     /// What it was made for: it serves only a Service that still looks like this.
     pub(super) made_for: Plan,
+    /// The second interceptor, while and after the exchange.
+    pub(super) companion: Option<Companion>,
     /// How the Service was taken last; it is put back by this before the interceptor goes.
     pub(super) taken_as: Option<Plan>,
     /// The uid of the session's Lease at the time: whoever takes the session of another one for dead takes this away.
@@ -226,7 +229,11 @@ impl<'a> Start<'a> {
     async fn stand(&mut self, found: &Service, plan: &Plan) -> Result<()> {
         if let Some(kept) = self.shared.take_kept(&plan.uid) {
             if kept.fits(plan) && kept.made_under == self.shared.tenure.now().uid {
-                self.kept = Some(kept);
+                let kept = self.kept.insert(kept);
+                // A proof wants every connection at one place.
+                if let Some(companion) = kept.companion.take() {
+                    companion.remove(self.shared, self.deadline).await?;
+                }
                 return Ok(());
             }
             self.unfinished = Some(kept.interceptor);
@@ -315,7 +322,8 @@ impl Kept {
     ) -> Self {
         let inbound = InboundSlot::default();
         let made_under = shared.tenure.now().uid;
-        let kept = Self { interceptor, pod, link, inbound, made_for, taken_as: None, made_under };
+        let kept =
+            Self { interceptor, pod, link, inbound, made_for, companion: None, taken_as: None, made_under };
         kept.serve(shared);
         kept
     }
@@ -347,6 +355,9 @@ impl Kept {
         }
         // Late callers are passed through until the nodes know.
         self.interceptor.no_longer_needed(deadline).await;
+        if let Some(companion) = &self.companion {
+            companion.remove(shared, deadline).await?;
+        }
         let _ = calls::drain(&self.link, deadline).await;
         self.interceptor.remove(shared, deadline).await
     }

@@ -48,6 +48,12 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline) -> Result<
     if let Err(error) = &disarmed {
         tracing::debug!(error = error.report(), "the interceptor was not disarmed");
     }
+    if let Some(companion) = &kept.companion {
+        companion.disarm(work.at_most(WORK)).await;
+        if restored.is_ok() {
+            companion.retire(&guard.shared, guard.shared.config.linger);
+        }
+    }
     let proven = match (&restored, &disarmed) {
         (Ok(()), Ok(_)) => originals_answer(guard, kept, work).await,
         _ => Ok(()),

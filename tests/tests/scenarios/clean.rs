@@ -22,7 +22,7 @@ fn after_a_killed_client() {
         // A dry run tells all of it, and changes nothing.
         let before = Snapshot::take(at.cluster().client(), at.namespace().name()).await;
         let dry = told(at, &["clean", "--dry-run"], "clean").await;
-        before.assert_same(&Snapshot::take(at.cluster().client(), at.namespace().name()).await);
+        before.same(&Snapshot::take(at.cluster().client(), at.namespace().name()).await).unwrap();
         assert_eq!(dry["restored"][0]["object"], "services/orders", "{dry:#}");
         let gone = dry["deleted"].to_string();
         for object in ["deployments/kt-orders-", "services/kt-orders-", "leases/kubetether-"] {

@@ -22,6 +22,7 @@ mod harness;
 mod lease;
 mod recover;
 mod rights;
+mod safety_client;
 mod safety_interceptor;
 mod session;
 mod status;

@@ -2,12 +2,14 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{DeleteParams, EvictParams, ListParams};
 use kubetether::{Exchange, HandleState, InterceptorDeath, Session, To};
 use kubetether_tests::{
     App, CLOSE, CLUSTER, Client, Counts, LOCAL, LONG, Level, Local, Outcome, Scenario, Steady, eventually,
     steadily,
 };
+use serde_json::json;
 
 /// What happens to the interceptor's pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ struct Held {
     session: Session,
     exchange: Exchange,
     client: Client,
-    _local: Local,
+    local: Local,
 }
 
 async fn exchanged(at: &Scenario, level: Level) -> Held {
@@ -31,7 +33,7 @@ async fn exchanged(at: &Scenario, level: Level) -> Held {
     let session = Session::start(at.config().kubeconfig(user.kubeconfig())).await.good();
     let exchange = session.exchange("orders", To::port(local.port())).await.good();
     assert_eq!(client.who("http://orders/").await, LOCAL);
-    Held { session, exchange, client, _local: local }
+    Held { session, exchange, client, local: local }
 }
 
 /// The interceptor's pods that are not about to go.
@@ -162,5 +164,88 @@ fn the_slice_follows_the_originals() {
         over(held).await;
         // The pods are others now, as they should be.
         at.baseline().await;
+    });
+}
+
+/// Waits until the exchange has its second interceptor.
+async fn has_two(at: &Scenario, held: &Held) {
+    eventually("a second interceptor", LONG, async || {
+        let safety = held.exchange.safety();
+        if safety.interceptor == InterceptorDeath::TwoInterceptors { Ok(()) } else { Err(safety) }
+    })
+    .await;
+    assert_eq!(interceptors(at).await.len(), 2);
+}
+
+/// As `kubectl drain` does: asks again while the budget does not allow it.
+async fn evict(at: &Scenario, name: &str) {
+    let pods = at.namespace().api::<Pod>();
+    eventually(format!("the eviction of {name}"), LONG, async || {
+        match pods.evict(name, &EvictParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 429 => Err(status.message.clone()),
+            evicted => {
+                evicted.unwrap();
+                Ok(())
+            }
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_drain_takes_two_interceptors_one_by_one() {
+    steadily("two-drained", async |at| {
+        let held = exchanged(at, Level::Edit).await;
+        has_two(at, &held).await;
+        let mut steady = Steady::start(at, &held.client, "http://orders/").await;
+        steady.settled(LOCAL).await;
+        let pods = interceptors(at).await;
+        steady.event("drained").await;
+        for pod in &pods {
+            evict(at, pod).await;
+        }
+        eventually("two other interceptors", LONG, async || {
+            let now = interceptors(at).await;
+            let others = now.len() == 2 && now.iter().all(|pod| !pods.contains(pod));
+            if others { Ok(()) } else { Err(now.join(", ")) }
+        })
+        .await;
+        has_two(at, &held).await;
+        steady.settled_now(LOCAL).await;
+        let counts = steady.finish().await;
+        let drained = counts.of("drained");
+        assert!(drained.lost().is_empty(), "a drain loses nothing: {drained}");
+        over(held).await;
+    });
+}
+
+#[test]
+fn one_of_two_interceptors_is_killed() {
+    steadily("two-forced", async |at| {
+        let held = exchanged(at, Level::Admin).await;
+        has_two(at, &held).await;
+        let counts = suffer(at, &held, Fate::Forced).await;
+        let report = counts.of("gone");
+        let lost = report.lost().len();
+        assert!(lost * 2 < report.answers.len(), "the other one goes on: {report}");
+        has_two(at, &held).await;
+        over(held).await;
+    });
+}
+
+#[test]
+fn an_ingress_wants_a_second_interceptor_besides_the_slice() {
+    steadily("two-ingress", async |at| {
+        let backend = json!({ "service": { "name": "orders", "port": { "number": 80 } } });
+        let ingress = json!({ "metadata": { "name": "shop" }, "spec": { "defaultBackend": backend } });
+        at.namespace().create_object::<Ingress>(&serde_json::from_value(ingress).unwrap()).await;
+        let held = exchanged(at, Level::ClusterAdmin).await;
+        lists_the_originals(at, 2).await;
+        has_two(at, &held).await;
+        // Again in the same session: the first one is kept, and proven alone.
+        held.exchange.close(CLOSE).await.good();
+        let exchange = held.session.exchange("orders", To::port(held.local.port())).await.good();
+        assert_eq!(held.client.who("http://orders/").await, LOCAL);
+        over(Held { exchange, ..held }).await;
     });
 }

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 
 /// The note on an exchanged Service.
 const NOTE: &str = "kubetether.dev/exchange";
+/// Who we are in the cluster's record of who wrote which field.
+pub(super) const MANAGER: &str = "kubetether";
 /// Formats up to this are understood; fields that are not known are passed over.
 const VERSION: u64 = 1;
 /// Where interceptors listen.
@@ -31,11 +33,35 @@ pub(super) fn put_back(live: &Value, lease: &str) -> Result<Option<Vec<Value>>, 
     Ok(Some(operations(live, &note["original"])))
 }
 
+/// The JSON patch that takes us out of the record of who wrote which field, once nothing of ours is left: a later
+/// server-side apply by the Service's owner would be refused in our name (`core/src/cluster/fields.rs`).
+pub(super) fn without_us(live: &Value) -> Option<Vec<Value>> {
+    let all = live["metadata"]["managedFields"].as_array()?;
+    let ours: Vec<usize> = (0..all.len()).filter(|at| all[*at]["manager"] == MANAGER).collect();
+    let mut operations = unchanged(live);
+    if ours.is_empty() {
+        return None;
+    }
+    if ours.len() == all.len() {
+        operations.push(json!({ "op": "replace", "path": "/metadata/managedFields", "value": [{}] }));
+    } else {
+        // From the end: each removal moves those behind it.
+        let paths = ours.iter().rev().map(|at| format!("/metadata/managedFields/{at}"));
+        operations.extend(paths.map(|path| json!({ "op": "remove", "path": path })));
+    }
+    Some(operations)
+}
+
+fn unchanged(live: &Value) -> Vec<Value> {
+    let meta = &live["metadata"];
+    vec![
+        json!({ "op": "test", "path": "/metadata/uid", "value": meta["uid"] }),
+        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"] }),
+    ]
+}
+
 fn operations(live: &Value, original: &Value) -> Vec<Value> {
-    let mut operations = vec![
-        json!({ "op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"] }),
-        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] }),
-    ];
+    let mut operations = unchanged(live);
     if is_taken(live)
         && let Some(selector) = live["spec"]["selector"].as_object()
     {

@@ -11,6 +11,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::Health;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
+use crate::exchange::companion::Companion;
 use crate::exchange::note::Note;
 use crate::exchange::patience::{Unclaimed, patiently};
 use crate::exchange::plan::Plan;
@@ -31,7 +32,9 @@ impl Guard {
             "the interceptor's pod is gone and its next one is awaited: {why}"
         )));
         let mut backoff = Backoff::new(PACE);
-        let late = Instant::now() + PATIENCE;
+        // Callers come here by the second interceptor, if it is there.
+        let patience = if is_beside(kept) { ATTEMPT } else { PATIENCE };
+        let late = Instant::now() + patience;
         let (mut put_back, mut pause) = (false, Instant::now());
         let (pod, link) = loop {
             let tried = self.try_next(&kept.interceptor.name, pause);
@@ -94,6 +97,7 @@ impl Guard {
         old.inbound.set(None);
         let nets = self.fallback.take();
         self.spread_nets(kept);
+        kept.companion = self.second(kept);
         self.shared.chore("interceptor that was replaced", async move {
             if let Some(nets) = nets
                 && let Err(error) = nets.remove(Deadline::after(ATTEMPT)).await
@@ -109,10 +113,12 @@ impl Guard {
 
     /// The interceptor is reached: the Service is taken, if it was put back, and led here again.
     async fn arrive(&mut self, kept: &Kept, note: &Note, put_back: bool) {
-        if put_back {
+        if put_back || self.away {
+            self.away = false;
             self.take_again(note, "the loss of the interceptor").await;
         }
-        if !self.theirs {
+        // A proof wants every connection at one place.
+        if !self.theirs && !is_beside(kept) {
             let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
             if let Err(error) = proven {
                 self.life.notice(error.to_string());
@@ -121,7 +127,7 @@ impl Guard {
         self.link_stands(Health::Up);
     }
 
-    async fn put_back_meanwhile(&self) {
+    pub(super) async fn put_back_meanwhile(&self) {
         let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
         let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await;
         self.life.notice(match restored {
@@ -177,4 +183,9 @@ impl Guard {
         calls::arm(link.get(), self.plan.exposed(), &shared.who, deadline).await?;
         Ok((pod, link))
     }
+}
+
+/// Whether there is a second interceptor that callers reach this machine by.
+fn is_beside(kept: &Kept) -> bool {
+    kept.companion.as_ref().is_some_and(Companion::is_up)
 }

@@ -80,3 +80,17 @@ fn a_note_that_cannot_be_understood_is_not_guessed() {
         assert!(put_back(&live, LEASE).is_err(), "{note}");
     }
 }
+
+#[test]
+fn the_record_of_writers_is_left_without_us() {
+    let live = |managers: &[&str]| {
+        let fields: Vec<Value> = managers.iter().map(|manager| json!({ "manager": manager })).collect();
+        json!({ "metadata": { "uid": "u1", "resourceVersion": "8", "managedFields": fields } })
+    };
+    assert_eq!(without_us(&live(&["helm"])), None);
+    let paths =
+        |operations: Vec<Value>| operations[2..].iter().map(|one| one["path"].clone()).collect::<Vec<_>>();
+    let between = without_us(&live(&["kubetether", "helm", "kubetether"])).unwrap();
+    assert_eq!(paths(between), ["/metadata/managedFields/2", "/metadata/managedFields/0"]);
+    assert_eq!(without_us(&live(&["kubetether"])).unwrap()[2]["value"], json!([{}]));
+}
