@@ -4,11 +4,13 @@
 //! starts and ends when the last session is over and its last handle gone. Not for use inside async code, where blocking calls
 //! panic as those of any runtime do.
 
+mod care;
 mod runtime;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use self::care::{clean, recover, status};
 use self::runtime::Runtime;
 use crate::{
     Config, Deadline, Destination, Error, Event, ExchangeOptions, ExchangedPort, ForwardOptions, HandleId,

@@ -154,4 +154,41 @@ mod tests {
         assert_eq!(agent_config_map("0123456789"), "kubetether-agent-0123456789");
         assert_eq!(lease("1a2b3c4d"), "kubetether-1a2b3c4d");
     }
+
+    /// Golden: whole, so that no change of how they are made goes unseen. Only added to.
+    #[test]
+    fn golden_values() {
+        assert_eq!(
+            interceptor("orders", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "1a2b3c4d"),
+            "kt-orders-f1119e8e45"
+        );
+        assert_eq!(pass_through("kt-orders-0123456789"), "kt-orders-0123456789-orig");
+        assert_eq!(selector_value("7c9e6679-7425-40de-944b-e07fc1f90ae7", "1a2b3c4d"), "kt-f1119e8e45");
+        assert_eq!(session_key("1a2b3c4d", 0), "1a2b3c4d");
+        assert_eq!(session_key("1a2b3c4d", 2), "1a2b3c4d/2");
+        assert_eq!(session_of_lease("kubetether-1a2b3c4d"), Some("1a2b3c4d"));
+        assert_eq!(session_of_lease("somebody-elses"), None);
+    }
+
+    /// Golden: the keys that others look for. Only added to.
+    #[test]
+    fn golden_labels_and_annotations() {
+        assert_eq!((MANAGED_BY, KUBETETHER), ("app.kubernetes.io/managed-by", "kubetether"));
+        assert_eq!((ROLE, ROLE_INTERCEPTOR, ROLE_GATEWAY), ("kubetether.dev/role", "interceptor", "gateway"));
+        assert_eq!(INSTANCE, "kubetether.dev/instance");
+        assert_eq!((EXCHANGE, SESSION), ("kubetether.dev/exchange", "kubetether.dev/session"));
+        assert_eq!(SESSION_LEASE, "kubetether.dev/session-lease");
+        assert_eq!(RECOVERED, "kubetether.dev/recovered");
+        let labels = labels(ROLE_INTERCEPTOR, "kt-orders-0123456789");
+        let labels: Vec<(&str, &str)> =
+            labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            labels,
+            [
+                ("app.kubernetes.io/managed-by", "kubetether"),
+                ("kubetether.dev/instance", "kt-orders-0123456789"),
+                ("kubetether.dev/role", "interceptor"),
+            ]
+        );
+    }
 }
