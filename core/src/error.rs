@@ -14,8 +14,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What was tried, on which object, why it failed, and what to do about it.
 ///
 /// `Display` gives one line without the causes; walk [`source`](StdError::source) for those, or use
-/// [`report`](Self::report) for everything.
-#[derive(Clone, Debug)]
+/// [`report`](Self::report) for everything. `Debug` gives the report too, since that is what a `main` or a test that returns
+/// it prints; `{:#?}` gives the fields.
+#[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
 #[derive(Clone, Debug)]
@@ -120,6 +121,16 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            f.debug_tuple("Error").field(&self.0).finish()
+        } else {
+            f.write_str(&self.report())
+        }
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
@@ -129,5 +140,21 @@ impl StdError for Error {
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_what_a_person_reads() {
+        let error = Error::new(ErrorCode::Kubeconfig, "no kubeconfig")
+            .because(std::io::Error::from(std::io::ErrorKind::NotFound))
+            .with_evidence(["a line".to_owned()])
+            .try_this("write one");
+        let expected = "no kubeconfig\n  because: entity not found\n  | a line\n  try: write one";
+        assert_eq!(format!("{error:?}"), expected);
+        assert!(format!("{error:#?}").contains("code: Kubeconfig"), "{error:#?}");
     }
 }

@@ -4,7 +4,7 @@ SIM_DIR := $(dir $(lastword $(MAKEFILE_LIST)))
 .PHONY: sim demo-programs
 
 sim: workload ## a cluster on loopback in the foreground, until Ctrl-C: target/sim/kubeconfig
-	@cargo build --quiet --locked --workspace --bin sim
+	@cargo build --locked --workspace --bin sim
 	@exec target/debug/sim --image $(WORKLOAD_REFERENCE)=target/workload/workload $(SIM_ARGS)
 
 # With the whole workspace, as the command is.
