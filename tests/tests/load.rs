@@ -1,10 +1,16 @@
 //! Many connections, and nothing of them stays. A program of its own: what its process holds is then the
 //! engine's alone.
 
+#![allow(clippy::print_stdout, reason = "a test's output is shown when it fails")]
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use kubetether::{Exchange, To};
 use kubetether_tests::{
-    Apart, App, CLOSE, Client, Held, LOCAL, LONG, Load, Outcome, Scenario, eventually, of_agents,
-    of_this_process, scenario,
+    Apart, App, CLOSE, CLUSTER, Client, Held, LOCAL, LONG, Load, Outcome, Scenario, Security, Snapshot,
+    eventually, of_agents, of_this_process, scenario, scenario_within,
 };
 
 const PARALLEL: u64 = 1000;
@@ -12,6 +18,13 @@ const SEQUENTIAL: u64 = 10_000;
 
 /// Memory that allocators keep for themselves, and the noise of a machine.
 const SLACK_KIB: u64 = 4 * 1024;
+
+/// What the process holds is only one test's at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn all_answered(load: &Load, count: u64) {
     assert_eq!((load.names.get(LOCAL), load.errors.len()), (Some(&count), 0), "{load:?}");
@@ -36,6 +49,7 @@ async fn burst(client: &Client, sequential: u64) {
 
 #[test]
 fn a_thousand_at_once_and_ten_thousand_in_a_row() {
+    let _alone = alone();
     scenario("load", async |at| {
         let client = at.shop(&App::orders()).await;
         let local = Apart::http().await;
@@ -61,5 +75,68 @@ fn a_thousand_at_once_and_ten_thousand_in_a_row() {
         let count = 2 * PARALLEL + PARALLEL + SEQUENTIAL;
         assert_eq!(exchange.stats().connections, count);
         session.close(CLOSE).await.good();
+    });
+}
+
+/// Sessions that live and die beside each other, and how often each place does so: fifty of them.
+const PLACES: usize = 5;
+const ROUNDS: usize = 10;
+/// What comes with the first sessions and stays is no leak.
+const FIRST: usize = 2;
+/// Connections of the test itself, which come and go, have a descriptor and a task each. One of every session would show.
+const OWN: usize = 8;
+/// Half of what the sessions after the first would leave if each left one copy of the agent's file.
+const SLACK_OF_SESSIONS_KIB: u64 = 20 * 1024;
+
+/// What there is at rest: objects in the cluster by kind; descriptors, memory and tasks here.
+async fn held(at: &Scenario) -> (BTreeMap<String, usize>, Held, usize) {
+    let objects = Snapshot::take(at.cluster().client(), at.namespace().name()).await.kinds();
+    (objects, of_this_process(), tokio::runtime::Handle::current().metrics().num_alive_tasks())
+}
+
+/// A session with an exchange and a forward, from its start to its end.
+async fn cycle(at: &Scenario, client: &Client, service: &str, port: u16) {
+    let session = at.session().await;
+    let exchange = session.exchange(service, To::port(port)).await.good();
+    let forward = session.forward(format!("deploy/{service}:8080").as_str()).await.good();
+    assert_eq!(client.who(&format!("http://{service}/")).await, LOCAL);
+    assert_eq!(Client::here().who(&format!("http://{}/", forward.address())).await, CLUSTER);
+    drop(exchange);
+    session.close(CLOSE).await.good();
+    assert_eq!(client.who(&format!("http://{service}/")).await, CLUSTER);
+}
+
+async fn rounds(at: &Scenario, client: &Client, port: u16, count: usize) {
+    let services: Vec<String> = (0..PLACES).map(|place| format!("orders-{place}")).collect();
+    for _ in 0..count {
+        let places = services.iter().map(|service| cycle(at, client, service, port));
+        futures_util::future::join_all(places).await;
+        println!("{:?}", of_this_process());
+    }
+}
+
+#[test]
+fn fifty_sessions_leave_nothing() {
+    let _alone = alone();
+    scenario_within(Duration::from_secs(300), Security::Privileged, "cycles", async |at| {
+        let apps: Vec<App> =
+            (0..PLACES).map(|place| App::new(&format!("orders-{place}")).port("http", 80, 8080)).collect();
+        futures_util::future::join_all(apps.iter().map(|app| app.deploy(at.namespace()))).await;
+        let client = at.shop(&App::orders()).await;
+        let local = Apart::http().await;
+        rounds(at, &client, local.port(), FIRST).await;
+        let before = held(at).await;
+        rounds(at, &client, local.port(), ROUNDS - FIRST).await;
+        eventually("everything is back where it was", LONG, async || {
+            let now = held(at).await;
+            let (objects, here, tasks) = &now;
+            let back = *objects == before.0
+                && here.descriptors <= before.1.descriptors + OWN as u64
+                && here.rss_kib <= before.1.rss_kib + SLACK_OF_SESSIONS_KIB
+                && *tasks <= before.2 + OWN;
+            if back { Ok(()) } else { Err(format!("{before:?} -> {now:?}")) }
+        })
+        .await;
+        println!("{before:?} -> {:?}", held(at).await);
     });
 }

@@ -6,7 +6,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kubetether_tests::{Parts, Plan, Scene, under_traffic, within_limit};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kubetether::{HandleState, To};
+use kubetether_tests::{
+    App, CLOSE, CLUSTER, LOCAL, LONG, Local, Outcome, Parts, Plan, Scenario, Scene, Steady, steadily,
+    under_traffic, within_limit,
+};
+use serde_json::json;
 
 /// How long a part is away.
 const AWAY: Duration = Duration::from_secs(5);
@@ -48,5 +55,61 @@ fn agents_are_killed() {
         }
         watch.disturbed().await;
         scene.ends_and_begins_anew(watch, true).await;
+    });
+}
+
+/// Nobody goes unanswered for longer than this when the interceptor's node is lost.
+const PROMISE: Duration = Duration::from_secs(15);
+
+/// Lets new pods onto a node, or not.
+async fn open(at: &Scenario, node: &str, open: bool) {
+    let nodes: Api<Node> = Api::all(at.cluster().client().clone());
+    let patch = Patch::Merge(json!({ "spec": { "unschedulable": !open } }));
+    nodes.patch(node, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[test]
+#[ignore = "a node is lost: only the rung `nodes` has one to lose"]
+fn the_node_of_the_interceptor_is_lost() {
+    let _alone = alone();
+    steadily("node-lost", async |at| {
+        open(at, "node2", false).await;
+        let client = at.shop(&App::orders()).await;
+        let local = Local::http();
+        let session = at.session().await;
+        let mut steady = Steady::start(at, &client, "http://orders/").await;
+        open(at, "node2", true).await;
+        open(at, "node1", false).await;
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        open(at, "node1", true).await;
+        let pods = at.namespace().api::<Pod>();
+        let ours = ListParams::default().labels("kubetether.dev/role=interceptor");
+        let interceptor = pods.list(&ours).await.unwrap().items.remove(0);
+        assert_eq!(interceptor.spec.and_then(|spec| spec.node_name).as_deref(), Some("node2"));
+        steady.settled_now(LOCAL).await;
+
+        let mut states = exchange.states();
+        steady.event("node lost").await;
+        Parts::of(at.cluster()).stop("node2").await;
+        let away = states.wait_for(|state| matches!(state, HandleState::PassThrough(_)));
+        tokio::time::timeout(LONG, away).await.expect("it is not told").unwrap();
+        steady.settled_now(CLUSTER).await;
+
+        // Kubernetes takes a minute and more to give the node up; an administrator who knows does not.
+        steady.event("node given up").await;
+        open(at, "node2", false).await;
+        let name = interceptor.metadata.name.unwrap();
+        pods.delete(&name, &DeleteParams::default().grace_period(0)).await.unwrap();
+        let back = states.wait_for(|state| *state == HandleState::Active);
+        tokio::time::timeout(LONG, back).await.expect("the exchange does not come back").unwrap();
+        steady.settled_now(LOCAL).await;
+
+        steady.event("close").await;
+        exchange.close(CLOSE).await.good();
+        steady.settled_now(CLUSTER).await;
+        session.close(CLOSE).await.good();
+        let counts = steady.finish().await;
+        counts.none_lost_but(&["node lost"]);
+        assert!(counts.of("node lost").longest_gap() < PROMISE, "{}", counts.of("node lost"));
     });
 }
