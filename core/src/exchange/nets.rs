@@ -169,7 +169,7 @@ async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
         cluster.create(&binding, deadline),
         agent_config_map::ensure(cluster, Some(restorer.piece()), deadline),
     );
-    if let Err(error) = account.and_then(|_| binding).and_then(|_| file) {
+    if let Err(error) = account.and(binding).and(file) {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
         let nets = Nets { restore: true, ..Nets::default() };
         if let Err(error) = nets.remove(shared, &name, "", deadline).await {
