@@ -11,7 +11,7 @@ mod row;
 mod runs;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -26,8 +26,13 @@ use crate::command::Command;
 use crate::diagnosis;
 use crate::level::Level;
 
-/// So many runs at once in this program: they wait far more than they work.
-static AT_ONCE: Semaphore = Semaphore::const_new(5);
+/// So many runs at once, of all matrices of this program: they wait far more than they work.
+const AT_ONCE: usize = 8;
+
+/// Another number of them.
+const VARIABLE: &str = "KUBETETHER_KILL_AT_ONCE";
+
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(at_once()));
 
 /// Said, every n is taken with both moments; else they take turns.
 const WHOLE: &str = "KUBETETHER_KILL_MATRIX";
@@ -64,7 +69,7 @@ pub fn kill_matrix(matrix: Matrix) {
         let whole = std::env::var_os(WHOLE).is_some_and(|value| value == "whole");
         let runs = Arc::new(Runs::new(matrix.victim, whole));
         let rows = Arc::new(Mutex::new(Vec::new()));
-        join_all((0..AT_ONCE.available_permits()).map(|_| lane(matrix, &runs, &rows))).await;
+        join_all((0..at_once()).map(|_| lane(matrix, &runs, &rows))).await;
         let mut rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
         rows.sort_by_key(|row: &Row| row.place());
         let embedded = Cluster::connect().await.is_embedded().await;
@@ -93,7 +98,7 @@ impl Matrix {
 /// Runs one after another, as long as there are some: in one namespace, which each has to leave as it was; after one that
 /// does not, in another.
 async fn lane(matrix: Matrix, runs: &Runs, rows: &Mutex<Vec<Row>>) {
-    let Ok(_turn) = AT_ONCE.acquire().await else { return };
+    let Ok(_turn) = TURNS.acquire().await else { return };
     while let Some(first) = runs.next() {
         let lane = match AssertUnwindSafe(Lane::new(matrix)).catch_unwind().await {
             Ok(lane) => lane,
@@ -122,6 +127,11 @@ async fn lane(matrix: Matrix, runs: &Runs, rows: &Mutex<Vec<Row>>) {
         }
         lane.namespace().delete().await;
     }
+}
+
+fn at_once() -> usize {
+    let said = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
+    said.filter(|count| *count > 0).unwrap_or(AT_ONCE)
 }
 
 fn write(name: &str, text: &str) {

@@ -25,7 +25,12 @@ pub struct Parts {
 /// When the pod has no container, its node refuses, or the cluster is neither of `make cluster` nor an embedded one.
 pub(crate) async fn kill_processes(cluster: &Cluster, pod: &Pod) {
     if !cluster.is_embedded().await {
-        return Parts::of(cluster).kill(pod).await;
+        match Parts::of(cluster).try_kill(pod).await {
+            // They have gone by themselves.
+            Err(why) if why.contains("not found") => {}
+            done => done.unwrap_or_else(|why| panic!("{why}")),
+        }
+        return;
     }
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let order = http::Request::post(format!("/sim/pods/{namespace}/{name}/kill"))
@@ -58,7 +63,7 @@ impl Parts {
     /// # Panics
     /// When that does not come.
     pub async fn restart(&self, part: &str, away: Duration) {
-        self.script("restart", &[part, &away.as_secs_f32().to_string()]).await;
+        self.must("restart", &[part, &away.as_secs_f32().to_string()]).await;
     }
 
     /// Stops a node as a power cut does; it does not come back.
@@ -66,7 +71,7 @@ impl Parts {
     /// # Panics
     /// When it does not run.
     pub async fn stop(&self, node: &str) {
-        self.script("stop", &[node]).await;
+        self.must("stop", &[node]).await;
     }
 
     /// Kills every process of a pod's containers; its network stays.
@@ -74,6 +79,10 @@ impl Parts {
     /// # Panics
     /// When the pod has no container, or its node refuses.
     pub async fn kill(&self, pod: &Pod) {
+        self.try_kill(pod).await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    async fn try_kill(&self, pod: &Pod) -> Result<(), String> {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.clone());
         let ids = statuses.unwrap_or_default().into_iter().filter_map(|container| container.container_id);
@@ -82,11 +91,16 @@ impl Parts {
         assert!(!ids.is_empty(), "pod {:?} has no container", pod.metadata.name);
         for id in ids {
             let kill = ["ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", &id];
-            self.script("on", &[&[node.as_str()], &kill[..]].concat()).await;
+            self.script("on", &[&[node.as_str()], &kill[..]].concat()).await?;
         }
+        Ok(())
     }
 
-    async fn script(&self, name: &str, args: &[&str]) {
+    async fn must(&self, name: &str, args: &[&str]) {
+        self.script(name, args).await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    async fn script(&self, name: &str, args: &[&str]) -> Result<(), String> {
         let script = root().join("tests/cluster").join(name);
         let mut command = Command::new(&script);
         command
@@ -98,6 +112,9 @@ impl Parts {
         let output = ran.unwrap_or_else(|_| panic!("{name} {args:?} hangs"));
         let output = output.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{name} {args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{name} {args:?}: {}{}", text(&output.stdout), text(&output.stderr)))
     }
 }

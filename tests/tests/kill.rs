@@ -1,7 +1,8 @@
 //! Whoever is killed at whatever request: the originals answer within ten seconds, and after the next `kubetether clean` the
 //! namespace is as it was. In a quick form each request is met once; `make kill-matrix` meets all of them from both sides.
 //!
-//! `embedded::` makes sense on the embedded cluster, too; there every token may do everything.
+//! What is in `embedded` is run on the embedded cluster, the rest on a real one, which has rights; `make kill-matrix` runs all on a
+//! real one.
 
 use kubetether_tests::{Course, Level, Matrix, Victim, kill_matrix};
 
@@ -31,6 +32,11 @@ mod embedded {
     fn the_interceptor_of_an_exchange() {
         kill_matrix(Matrix { victim: Victim::Agents, course: Course::Exchange, level: Level::ClusterAdmin });
     }
+}
+
+#[test]
+fn a_client_with_all_rights() {
+    client(Course::Exchange, Level::ClusterAdmin);
 }
 
 #[test]
