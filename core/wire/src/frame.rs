@@ -47,6 +47,8 @@ pub enum Frame {
         /// The carrier is lost for the sender: no more will come from there, and nothing said there arrives.
         last: bool,
     },
+    /// The sender's clock, in microseconds from any beginning; said before an ACK.
+    Clock(u64),
     /// Opens a stream.
     Open {
         /// Its number.
@@ -114,6 +116,7 @@ mod kind {
     pub(super) const PONG: u8 = 0x03;
     pub(super) const GOODBYE: u8 = 0x04;
     pub(super) const ACK: u8 = 0x05;
+    pub(super) const CLOCK: u8 = 0x06;
     pub(super) const OPEN: u8 = 0x10;
     pub(super) const OPENED: u8 = 0x11;
     pub(super) const REFUSE: u8 = 0x12;
@@ -135,6 +138,7 @@ fn known(kind: u8) -> Option<(&'static str, usize)> {
         kind::PONG => ("PONG", 64),
         kind::GOODBYE => ("GOODBYE", 64 + tlv::MAX_TEXT),
         kind::ACK => ("ACK", 64),
+        kind::CLOCK => ("CLOCK", 64),
         kind::OPEN => ("OPEN", 8 + MAX_FIELDS),
         kind::OPENED => ("OPENED", 64),
         kind::REFUSE => ("REFUSE", 64 + tlv::MAX_TEXT),
@@ -163,6 +167,7 @@ impl Frame {
                     varint::put(out, 1);
                 }
             }),
+            Self::Clock(time) => body(out, kind::CLOCK, |out| varint::put(out, *time)),
             Self::Open { stream, fields } => body(out, kind::OPEN, |out| {
                 varint::put(out, *stream);
                 out.extend_from_slice(fields);
@@ -203,6 +208,7 @@ impl Frame {
                 // Left out by most; other numbers are for later versions.
                 last: !input.is_empty() && take(&mut input)? == 1,
             },
+            kind::CLOCK => Self::Clock(take(&mut input)?),
             kind::OPEN => {
                 let stream = stream(take(&mut input)?)?;
                 Self::Open { stream, fields: rest(&body, input) }

@@ -25,6 +25,7 @@
 //! | `03` | PONG | token | |
 //! | `04` | GOODBYE | code ([`GoodbyeCode`]), text | |
 //! | `05` | ACK | carrier, number of its kept frames that came, from the first; 1 if the sender has lost that carrier | |
+//! | `06` | CLOCK | the sender's clock in microseconds, from any beginning; said before an ACK | |
 //! | `10` | OPEN | stream, fields ([`Open`]) | yes |
 //! | `11` | OPENED | stream | yes |
 //! | `12` | REFUSE | stream, code ([`RefusalCode`]), text | yes |

@@ -14,6 +14,7 @@ mod pace;
 mod ranges;
 mod recv;
 mod retire;
+mod reverse;
 mod send;
 mod stream;
 mod streams;
@@ -127,8 +128,9 @@ pub struct Link {
     link_credit_due: bool,
     datagrams: Datagrams,
 
-    /// The last time that was told.
+    /// The last time that was told, and the first: where this end's clock begins.
     now: Option<Instant>,
+    began: Option<Instant>,
 
     events: VecDeque<Event>,
     resent: u64,
@@ -241,6 +243,7 @@ impl Link {
             link_credit_due: false,
             datagrams: Datagrams::default(),
             now: None,
+            began: None,
             events: VecDeque::new(),
             resent: 0,
             carriers_lost: 0,
@@ -334,6 +337,12 @@ impl Link {
             && self.resend.is_empty()
             && !self.datagrams.wait()
             && self.carriers.values().all(|carrier| carrier.retained.is_empty() && !carrier.datagrams.wants())
+    }
+
+    /// This end's clock, in microseconds.
+    fn clock(&mut self, now: Instant) -> u64 {
+        let time = now.saturating_duration_since(*self.began.get_or_insert(now));
+        u64::try_from(time.as_micros()).unwrap_or_default()
     }
 
     /// Our hello for one carrier.

@@ -80,6 +80,7 @@ fn frames() -> Vec<(Frame, &'static str)> {
         (Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, "soon gone")), "0400000a03736f6f6e20676f6e65"),
         (Frame::Ack { carrier: 3, frames: 1000, last: false }, "050000030343e8"),
         (Frame::Ack { carrier: 3, frames: 1000, last: true }, "050000040343e801"),
+        (Frame::Clock(1_000_000), "06000004800f4240"),
         (Frame::Open { stream: 2, fields: Open::Call.encode().unwrap().into() }, "1000000402010103"),
         (Frame::Opened(2), "1100000102"),
         (

@@ -6,6 +6,7 @@ fn samples() -> Vec<Frame> {
         Frame::Ping(70_000),
         Frame::Ack { carrier: 3, frames: 1 << 40, last: false },
         Frame::Ack { carrier: 3, frames: 7, last: true },
+        Frame::Clock(1 << 50),
         Frame::Open { stream: 2, fields: Bytes::from_static(&[1, 1, 3]) },
         Frame::Refuse { stream: 2, refusal: Refusal::new(RefusalCode::Refused, "no") },
         Frame::Data { stream: 4, offset: 1 << 33, bytes: Bytes::from(vec![9; MAX_DATA]) },

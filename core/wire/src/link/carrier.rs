@@ -114,6 +114,8 @@ pub(super) struct Carrier {
     /// The ping that was not answered yet.
     pub(super) ping: Option<(u64, Instant)>,
     pub(super) next_token: u64,
+    /// By how much our clock is ahead of the peer's, as it came with what is acknowledged next, in microseconds.
+    pub(super) ahead: Option<i64>,
     /// The token to answer; of several pings the last.
     pub(super) pong: Option<u64>,
     pub(super) rtt: Option<Duration>,
@@ -154,6 +156,7 @@ impl Carrier {
             ping_due: false,
             ping: None,
             next_token: 0,
+            ahead: None,
             pong: None,
             rtt: None,
         }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     CarrierId, Event, FRAME_COST, Link, StreamError, StreamId, TURN,
-    pace::{Pace, Shortest},
+    pace::{Others, Pace, Shortest},
     stream::Opening,
     turns::{Turns, Who},
     unsupported,
@@ -201,13 +201,15 @@ impl Sending {
     }
 
     /// The peer has answered a PING: what was sent before it has arrived.
-    pub(super) fn answered(&mut self, token: u64, now: Instant, carriers: usize, shortest: &mut Shortest) {
+    pub(super) fn answered(&mut self, token: u64, now: Instant, others: Others, shortest: &mut Shortest) {
         let mut bytes = 0;
         while let Some((_, marked)) = self.marks.pop_front_if(|(mark, _)| *mark <= token) {
             bytes += marked;
         }
         if let Some(pace) = self.pace.as_mut().filter(|_| bytes > 0) {
-            pace.acknowledged(token, bytes, now, carriers, shortest);
+            // They share the carrier with streams, which are never told to be quiet.
+            let others = Others { are_quiet: false, ..others };
+            pace.acknowledged(token, bytes, None, now, others, shortest);
         }
         if self.marks.is_empty() {
             self.marks = VecDeque::new();

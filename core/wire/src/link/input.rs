@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{CarrierEnd, CarrierId, CloseReason, Event, Link};
+use super::{CarrierEnd, CarrierId, CloseReason, Event, Link, carrier::Carrier, pace::Others};
 use crate::{
     Frame, Goodbye, Hello, ProtocolError,
     code::{GoodbyeCode, Role},
@@ -65,6 +65,7 @@ impl Link {
         pushed: usize,
         now: Instant,
     ) -> Result<(), ProtocolError> {
+        let clock = self.clock(now);
         let Some(carrier) = self.carriers.get_mut(&id) else {
             return Ok(());
         };
@@ -86,12 +87,12 @@ impl Link {
             }
             Frame::Pong(token) => {
                 let token = token.min(carrier.next_token);
-                if let Some(time) = carrier.pong(token, now) {
-                    self.shortest.see(time);
-                }
-                let carriers = self.carriers.len();
+                let others = self.others(id);
                 if let Some(carrier) = self.carriers.get_mut(&id) {
-                    carrier.datagrams.answered(token, now, carriers, &mut self.shortest);
+                    if let Some(time) = carrier.pong(token, now) {
+                        carrier.pace.see(time, others.are_quiet, &mut self.shortest);
+                    }
+                    carrier.datagrams.answered(token, now, others, &mut self.shortest);
                 }
                 Ok(())
             }
@@ -99,10 +100,16 @@ impl Link {
                 self.handle_goodbye(id, goodbye, now);
                 Ok(())
             }
-            Frame::Ack { carrier, frames, last } => {
-                self.handle_ack(carrier, frames, now)?;
+            Frame::Clock(time) => {
+                let ahead = i128::from(clock) - i128::from(time);
+                carrier.ahead = i64::try_from(ahead).ok();
+                Ok(())
+            }
+            Frame::Ack { carrier: about, frames, last } => {
+                let ahead = carrier.ahead.take().filter(|_| about == id);
+                self.handle_ack(about, frames, ahead, now)?;
                 if last {
-                    self.given_up(carrier, now);
+                    self.given_up(about, now);
                 }
                 Ok(())
             }
@@ -191,8 +198,14 @@ impl Link {
         }
     }
 
-    fn handle_ack(&mut self, id: CarrierId, frames: u64, now: Instant) -> Result<(), ProtocolError> {
-        let carriers = self.carriers.len();
+    fn handle_ack(
+        &mut self,
+        id: CarrierId,
+        frames: u64,
+        ahead: Option<i64>,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
+        let others = self.others(id);
         let Some(carrier) = self.carriers.get_mut(&id) else {
             self.handle_late_ack(id, frames);
             return Ok(());
@@ -214,12 +227,19 @@ impl Link {
         }
         carrier.acknowledged = frames;
         carrier.answered(now);
-        carrier.pace.acknowledged(frames, bytes, now, carriers, &mut self.shortest);
+        carrier.pace.acknowledged(frames, bytes, ahead, now, others, &mut self.shortest);
         if carrier.resaid > 0 && !self.resend.is_empty() {
             self.forget_resend(id, frames);
         }
         self.part(id);
         Ok(())
+    }
+
+    fn others(&self, id: CarrierId) -> Others {
+        let quiet = |(other, carrier): (&CarrierId, &Carrier)| {
+            carrier.datagrams.under_way() == 0 && (*other == id || carrier.pace.under_way() == 0)
+        };
+        Others { carriers: self.carriers.len(), are_quiet: self.carriers.iter().all(quiet) }
     }
 
     /// The peer tells what came on a carrier that is lost: of that, what was not sent again yet need not be.

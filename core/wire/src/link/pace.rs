@@ -4,14 +4,19 @@
 //! seconds. So what is under way (sent and not acknowledged) is bounded for each carrier by a window that follows what
 //! arrives: judged once in a round trip, by the time that what was sent in it took to be acknowledged. That time should be at
 //! most a quarter and 60 ms above the shortest that the line was seen to take ([`Shortest`]); the window shrinks and grows by
-//! the ratio, and four times as fast as long as nothing queues at all. So it settles at what the line bears in the time
+//! the ratio, and four times as fast as long as nothing queues at all. Both ends tell their clocks, so that what an answer
+//! waited on its way back ([`Reverse`]) is known and not taken for a wait in this direction: else two directions that are both
+//! full would settle at any share of the line. So it settles at what the line bears in the time
 //! allowed: at 1 Mbit/s and 200 ms that is 39 KB, of which 14 KB wait; at 300 MB/s and 1 ms it is 18 MB, far more than
-//! needed. All carriers of a link share the shortest time, and the least that is always allowed.
+//! needed. The shortest time is each carrier's own, once it was seen while nothing was under way on others, and shared until then;
+//! the least that is always allowed is shared.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
+
+use super::reverse::Reverse;
 
 /// What all carriers of a link together may have under way at least, at first and at most.
 const LEAST: u64 = 24 << 10;
@@ -23,10 +28,21 @@ const LEAST_EACH: u64 = 4 << 10;
 const SLACK: Duration = Duration::from_millis(60);
 /// Less waiting than this, and an eighth of the round trip, is none.
 const NONE: Duration = Duration::from_millis(5);
+/// After so many rounds in which nothing waited too long, windows grow fast again.
+const CALM: u32 = 8;
 /// After nothing was sent for this long, the line may have become another.
 const IDLE: Duration = Duration::from_secs(10);
 /// Of those who go first, this share of the window may be under way beyond it.
 const AHEAD: u64 = 4;
+
+/// What else a link has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Others {
+    /// Carriers in all.
+    pub(super) carriers: usize,
+    /// Nothing is under way on the others.
+    pub(super) are_quiet: bool,
+}
 
 /// What one carrier may have under way.
 #[derive(Debug)]
@@ -45,6 +61,16 @@ pub(super) struct Pace {
     peak: u64,
     /// More would have been sent in this round.
     limited: bool,
+    /// Rounds since something waited too long.
+    calm: u32,
+    /// The shortest time seen here since the line was last found to be longer, and whether it was seen while nothing was
+    /// under way on others: then it is the carrier's own, else it may be that of a line that was full.
+    own: Option<Duration>,
+    is_sound: bool,
+    longer: u32,
+    /// How long acknowledgements wait on their way back, and the sum of that for the round's portions.
+    reverse: Reverse,
+    back: Duration,
     /// The usual time, smoothed.
     usual: Option<Duration>,
     sent_at: Option<Instant>,
@@ -65,6 +91,12 @@ impl Pace {
             moved: 0,
             peak: 0,
             limited: false,
+            calm: CALM,
+            own: None,
+            is_sound: false,
+            longer: 0,
+            reverse: Reverse::default(),
+            back: Duration::ZERO,
             usual: None,
             sent_at: None,
             progress: None,
@@ -102,44 +134,75 @@ impl Pace {
         self.peak = self.peak.max(self.under_way);
     }
 
-    /// All frames up to this number are acknowledged, `bytes` of data by this.
+    /// All frames up to this number are acknowledged, `bytes` of data by this; our clock is so much `ahead` of what the peer's
+    /// was then.
     pub(super) fn acknowledged(
         &mut self,
         number: u64,
         bytes: u64,
+        ahead: Option<i64>,
         now: Instant,
-        carriers: usize,
+        others: Others,
         shortest: &mut Shortest,
     ) {
         self.under_way -= bytes;
         self.moved += bytes;
         self.progress = Some(now);
+        self.follow(shortest);
+        let mut back = None;
         while let Some((_, at)) = self.marks.pop_front_if(|(last, _)| *last <= number) {
             let time = now.saturating_duration_since(at);
-            self.times += time;
-            self.portions += 1;
             self.usual = Some(self.usual.map_or(time, |usual| (usual * 7 + time) / 8));
-            shortest.see(time);
+            // What the answer waited behind the peer's bytes says nothing about ours.
+            let back = *back.get_or_insert_with(|| {
+                ahead.map_or(Duration::ZERO, |ahead| self.reverse.waited(ahead, time, now))
+            });
+            self.times += time.saturating_sub(back);
+            self.back += back;
+            self.portions += 1;
+            self.see(time.saturating_sub(back), others.are_quiet || shortest.is_sought_since(at), shortest);
             shortest.seek(time, self.usual.unwrap_or(time), at, now);
         }
         if number >= self.round_end && self.portions > 0 {
-            self.judge(least(carriers), shortest, now);
+            self.judge(least(others.carriers), shortest, now);
             self.round_end = self.marks.back().map_or(number, |(last, _)| *last);
         }
     }
 
+    /// Something took this time, with nothing else under way or not.
+    pub(super) fn see(&mut self, time: Duration, is_quiet: bool, shortest: &mut Shortest) {
+        self.follow(shortest);
+        self.own = Some(self.own.map_or(time, |own| own.min(time)));
+        self.is_sound |= is_quiet;
+        shortest.see(time);
+    }
+
+    /// Forgets what was known of a line that was found to be longer.
+    fn follow(&mut self, shortest: &Shortest) {
+        if std::mem::replace(&mut self.longer, shortest.longer) != shortest.longer {
+            (self.own, self.is_sound, self.reverse) = (None, false, Reverse::default());
+        }
+    }
+
+    /// The shortest that is to be expected here: a carrier may take a longer way than others.
+    fn shortest(&self, shortest: &Shortest) -> Option<Duration> {
+        if self.is_sound { self.own } else { shortest.time() }
+    }
+
     fn judge(&mut self, least: u64, shortest: &mut Shortest, now: Instant) {
-        let time = (std::mem::take(&mut self.times) / std::mem::take(&mut self.portions))
-            .max(Duration::from_micros(1));
+        let portions = std::mem::take(&mut self.portions);
+        let time = (std::mem::take(&mut self.times) / portions).max(Duration::from_micros(1));
+        let back = std::mem::take(&mut self.back) / portions;
         let (limited, peak) =
             (std::mem::take(&mut self.limited), std::mem::replace(&mut self.peak, self.under_way));
         let moved = std::mem::take(&mut self.moved);
-        let Some(base) = shortest.time().filter(|_| !shortest.is_sought()) else {
+        let Some(base) = self.shortest(shortest).filter(|_| !shortest.is_sought()) else {
             return;
         };
-        let wanted = allowed(base);
+        let wanted = base + may_wait(base, back);
         let ratio = (wanted.as_secs_f64() / time.as_secs_f64()).clamp(0.5, 2.0);
         if time > wanted {
+            self.calm = 0;
             if peak >= self.window / 2 {
                 self.window = ((self.window as f64 * ratio) as u64).max(least);
             }
@@ -147,8 +210,14 @@ impl Pace {
             if self.window <= least {
                 shortest.doubt(now);
             }
-        } else if limited && moved >= self.window / 2 {
-            let ratio = if time <= base + base / 8 + NONE { 4.0 } else { ratio };
+            return;
+        }
+        self.calm = self.calm.saturating_add(1);
+        if limited && moved >= self.window / 2 {
+            // Fast only where nothing waits in either direction.
+            // Where it was too much lately, four times as much would be again.
+            let most = if self.calm < CALM { 2.0 } else { 4.0 };
+            let ratio = if time + back <= base + base / 8 + NONE { most } else { ratio.min(most) };
             self.window = ((self.window as f64 * ratio) as u64).min(MOST);
         }
     }
@@ -178,13 +247,20 @@ impl Pace {
     pub(super) fn excuse(&mut self, now: Instant) {
         self.progress = Some(now);
         self.limited = false;
-        (self.times, self.portions, self.moved) = (Duration::ZERO, 0, 0);
+        (self.times, self.back, self.portions, self.moved) = (Duration::ZERO, Duration::ZERO, 0, 0);
     }
 }
 
 /// How long it may take where so much is the shortest.
 fn allowed(shortest: Duration) -> Duration {
     shortest + shortest / 4 + SLACK
+}
+
+/// How long what is sent may wait where the shortest is so long, and answers wait so long on their way back: both directions
+/// share what there is for a round trip, and none gets less than its half.
+fn may_wait(shortest: Duration, back: Duration) -> Duration {
+    let all = allowed(shortest) - shortest;
+    all.saturating_sub(back).max(all / 2)
 }
 
 /// What one of so many carriers may always have under way.
@@ -200,6 +276,8 @@ pub(super) struct Shortest {
     /// When it was last seen, or nearly.
     seen: Option<Instant>,
     sought: Option<Sought>,
+    /// How often the line was found to be longer than was known.
+    longer: u32,
 }
 
 #[derive(Debug)]
@@ -225,8 +303,13 @@ impl Shortest {
         self.sought.is_some()
     }
 
+    /// Whether everyone has paused since before then.
+    fn is_sought_since(&self, sent: Instant) -> bool {
+        self.sought.as_ref().is_some_and(|sought| sent > sought.since)
+    }
+
     /// Something took this time.
-    pub(super) fn see(&mut self, time: Duration) {
+    fn see(&mut self, time: Duration) {
         self.time = Some(self.time.map_or(time, |known| known.min(time)));
     }
 
@@ -252,6 +335,7 @@ impl Shortest {
                 // the pause has changed nothing.
                 let longer = self.time.is_some_and(|known| *found > allowed(known)) && *found > usual / 5 * 4;
                 self.time = if longer { Some(*found) } else { self.time };
+                self.longer += u32::from(longer);
                 (self.seen, self.sought) = (Some(now), None);
                 return;
             }

@@ -65,6 +65,7 @@ impl Link {
             | Frame::Pong(_)
             | Frame::Goodbye(_)
             | Frame::Ack { .. }
+            | Frame::Clock(_)
             | Frame::Datagram { .. } => Ok(()),
         }
     }

@@ -31,6 +31,7 @@ impl Link {
     /// [`carrier_down`](Self::carrier_down).
     pub fn poll_transmit(&mut self, id: CarrierId, now: Instant, out: &mut BytesMut, max: usize) -> bool {
         self.now = Some(now);
+        let clock = self.clock(now);
         let (start, limit) = (out.len(), out.len() + max.max(Self::LEAST_TRANSMIT));
         let hello = match self.carriers.get(&id) {
             Some(carrier) if carrier.finished => return false,
@@ -81,6 +82,7 @@ impl Link {
             Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, text.as_str())).encode(out);
         }
         if std::mem::take(&mut carrier.ack_due) {
+            Frame::Clock(clock).encode(out);
             Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
         }
         if let Some(leaving) = &mut carrier.leaving

@@ -21,7 +21,7 @@ const UNKNOWN: [(u8, usize, bool); 6] = [
     (0x17, 0, true),
     (0x20, 5, true),
     (0x3f, 40_000, true),
-    (0x06, 3, false),
+    (0x07, 3, false),
     (0x41, 300, false),
     (0xff, 0, false),
 ];
@@ -93,7 +93,14 @@ impl Later {
             raw::OPEN => raw::put_fields(&mut body, &[later()]),
             // Without a third number it would be one.
             raw::ACK if raw::numbers(&body) == 2 => body.extend_from_slice(&[0, 1, 2, 3]),
-            raw::PING | raw::PONG | raw::ACK | raw::OPENED | raw::CREDIT | raw::FIN | raw::RESET => {
+            raw::PING
+            | raw::PONG
+            | raw::ACK
+            | raw::CLOCK
+            | raw::OPENED
+            | raw::CREDIT
+            | raw::FIN
+            | raw::RESET => {
                 body.extend_from_slice(b"more");
             }
             _ => {}

@@ -7,6 +7,7 @@ pub(crate) const PING: u8 = 0x02;
 pub(crate) const PONG: u8 = 0x03;
 pub(crate) const GOODBYE: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x05;
+pub(crate) const CLOCK: u8 = 0x06;
 pub(crate) const OPEN: u8 = 0x10;
 pub(crate) const OPENED: u8 = 0x11;
 pub(crate) const REFUSE: u8 = 0x12;

@@ -8,11 +8,11 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The worst of so many requests while bulk goes both ways.
-fn worst_request(line: &mut Line, bulk: &[StreamId], times: usize) -> Duration {
+/// What nine of ten requests take at most, and the worst, while bulk goes both ways.
+fn requests(line: &mut Line, bulk: &[StreamId]) -> [Duration; 2] {
     let small = line.open();
-    let mut worst = Duration::ZERO;
-    for _ in 0..times {
+    let mut all = Vec::new();
+    for _ in 0..40 {
         let took = line.ask(small, |line| {
             for id in bulk {
                 for end in [CLIENT, AGENT] {
@@ -21,9 +21,10 @@ fn worst_request(line: &mut Line, bulk: &[StreamId], times: usize) -> Duration {
                 }
             }
         });
-        worst = worst.max(took);
+        all.push(took);
     }
-    worst
+    all.sort();
+    [all[35], all[39]]
 }
 
 #[test]
@@ -43,9 +44,11 @@ fn small_requests_do_not_wait_behind_bulk_on_a_slow_line() {
             }
         });
         assert!(got > 7 * MBIT, "{carriers} carriers: {got}");
-        let worst = worst_request(&mut line, &bulk, 20);
-        // Three round trips; a fourth now and then where each of four carriers has its own least under way.
-        assert!(worst <= ms(if carriers < 4 { 600 } else { 800 }), "{carriers} carriers: {worst:?}");
+        // Two round trips; a third where each of four carriers has its own least under way; now and then one that comes
+        // while more is tried.
+        let [most, worst] = requests(&mut line, &bulk);
+        assert!(most <= ms(if carriers < 4 { 400 } else { 600 }), "{carriers} carriers: {most:?}");
+        assert!(worst <= ms(1000), "{carriers} carriers: {worst:?}");
         for end in [CLIENT, AGENT] {
             // The first moments, before the line is known, are of many answers that come late.
             assert!(line.ends[end].stats().resent < 128 << 10, "{carriers} carriers");
@@ -62,8 +65,8 @@ fn each_carrier_may_have_a_narrow_place_of_its_own() {
     line.bulk(AGENT, bulk[0], Duration::from_secs(10));
     let got = line.bulk(AGENT, bulk[0], Duration::from_secs(5));
     assert!(got > 9 * MBIT * 4, "{got}");
-    let worst = worst_request(&mut line, &bulk, 20);
-    assert!(worst <= ms(900), "{worst:?}");
+    let [most, worst] = requests(&mut line, &bulk);
+    assert!(most <= ms(500) && worst <= ms(1000), "{most:?}, {worst:?}");
 }
 
 #[test]
@@ -75,8 +78,8 @@ fn a_line_that_turns_slow_gets_usable_again() {
     line.set_rate(Some(2 * MBIT));
     // What is under way takes its time.
     line.bulk(CLIENT, bulk[0], Duration::from_secs(60));
-    let worst = worst_request(&mut line, &bulk, 20);
-    assert!(worst <= ms(600), "{worst:?}");
+    let [most, worst] = requests(&mut line, &bulk);
+    assert!(most <= ms(300) && worst <= ms(800), "{most:?}, {worst:?}");
     // And fast once more.
     line.set_rate(Some(160 * MBIT));
     line.bulk(CLIENT, bulk[0], Duration::from_secs(2));
