@@ -11,9 +11,10 @@ use std::{
 use kubetether_wire::{GoodbyeCode, LinkConfig, Role};
 
 use crate::support::{
+    chat::Chat,
     lane::BREAKS,
     script::{Script, everything},
-    transcript::{self, Line, Play},
+    transcript::{self, Line, Play, Player},
     world::{AGENT, CLIENT, World},
 };
 
@@ -66,6 +67,46 @@ fn recorded() {
             fs::write(&file, transcript::write(&record(size, cuts))).unwrap();
         }
         assert!(file.exists(), "version {version} of the protocol has no transcripts");
+    }
+}
+
+/// The session with datagrams, which came with the capability for them; of version 1 as the others.
+const DATAGRAMS: &str = "datagrams";
+
+fn record_datagrams() -> Vec<Line> {
+    let mut world = World::plain(1);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let tap = lines.clone();
+    world.tap = Some(Box::new(move |end, carrier, bytes| {
+        tap.lock().unwrap().push(Line::Said(end, carrier, bytes.to_vec()));
+        bytes.to_vec()
+    }));
+    let mut chat = Chat::default();
+    Player::open_all(&mut chat, CLIENT, world.end(CLIENT));
+    assert!(world.run_until_over(&mut chat, Duration::from_secs(10)));
+    world.pass(&mut chat, Duration::from_secs(3));
+    [CLIENT, AGENT].into_iter().for_each(|end| chat.check_end(end));
+    world.end(CLIENT).close(GoodbyeCode::Closed, "done");
+    world.tap = None;
+    Arc::into_inner(lines).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn earlier_ends_exchange_datagrams() {
+    let file = file(1, DATAGRAMS);
+    if std::env::var("KUBETETHER_PROOF_RECORD").is_ok() && !file.exists() {
+        fs::write(&file, transcript::write(&record_datagrams())).unwrap();
+    }
+    let lines = transcript::parse(&fs::read_to_string(file).unwrap());
+    for end in [CLIENT, AGENT] {
+        let mut chat = Chat::default();
+        let (said, should) = Play::run(&lines, end, &mut chat);
+        chat.check_end(end);
+        assert_eq!(said.opens, should.opens);
+        assert_eq!(said.datagrams, should.datagrams);
+        for (stream, reset) in &should.resets {
+            assert_eq!(said.resets[stream], *reset, "association {stream}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+pub(crate) mod chat;
 pub(crate) mod lane;
 pub(crate) mod later;
 pub(crate) mod model;

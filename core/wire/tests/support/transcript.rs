@@ -24,6 +24,18 @@ pub(crate) enum Line {
     Lost(CarrierId),
 }
 
+/// Programs that can be played against.
+pub(crate) trait Player: Programs {
+    /// Opens what one end opens: the other one is not of this program.
+    fn open_all(&mut self, end: usize, link: &mut Link);
+}
+
+impl Player for Script {
+    fn open_all(&mut self, end: usize, link: &mut Link) {
+        Self::open_all(self, end, link);
+    }
+}
+
 /// The lines of a file.
 pub(crate) fn parse(text: &str) -> Vec<Line> {
     let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
@@ -69,6 +81,8 @@ pub(crate) struct Sum {
     /// Code, end, and what is delivered before.
     pub(crate) resets: BTreeMap<StreamId, (u64, u64, u64)>,
     pub(crate) goodbyes: Vec<Vec<u8>>,
+    /// In their order.
+    pub(crate) datagrams: BTreeMap<StreamId, Vec<Vec<u8>>>,
 }
 
 impl Sum {
@@ -96,6 +110,10 @@ impl Sum {
                         assert_eq!(*known.entry(at).or_insert(*byte), *byte, "stream {stream} at {at}");
                     }
                 }
+                raw::DATAGRAM => {
+                    let stream = raw::take(&mut body);
+                    self.datagrams.entry(stream).or_default().push(body.to_vec());
+                }
                 raw::FIN => {
                     let stream = raw::take(&mut body);
                     self.fins.insert(stream, raw::take(&mut body));
@@ -120,6 +138,9 @@ impl Sum {
                 .bytes
                 .iter()
                 .all(|(stream, bytes)| said(stream) >= bytes.len() || self.resets.contains_key(stream))
+            && other.datagrams.iter().all(|(stream, datagrams)| {
+                self.datagrams.get(stream).is_some_and(|said| said.len() >= datagrams.len())
+            })
             && other.fins.keys().all(|stream| self.fins.contains_key(stream))
             && other.resets.keys().all(|stream| self.resets.contains_key(stream))
             && other.goodbyes.len() <= self.goodbyes.len()
@@ -141,7 +162,7 @@ pub(crate) struct Play {
 
 impl Play {
     /// Plays the other side of `end` while `script` drives it, and returns what it said and what it should have.
-    pub(crate) fn run(lines: &[Line], end: usize, script: &mut Script) -> (Sum, Sum) {
+    pub(crate) fn run(lines: &[Line], end: usize, script: &mut impl Player) -> (Sum, Sum) {
         let mut play = Self {
             end,
             link: None,
@@ -176,7 +197,7 @@ impl Play {
     }
 
     /// The recorded end of this side said something: this one must come to say as much.
-    fn expect(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut Script) {
+    fn expect(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut impl Player) {
         self.should.add(carrier, bytes);
         let now = self.now;
         if self.end == CLIENT && !self.said.hellos.contains_key(&carrier) && !self.link().has_carrier(carrier)
@@ -199,7 +220,7 @@ impl Play {
 
     /// The played end says what it said then. How often this end was pinged, and how many frames it made of the same bytes, is
     /// its own matter: ACK and PONG are not those of the record.
-    fn say(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut Script) {
+    fn say(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut impl Player) {
         let mut out = Vec::new();
         for (kind, body) in raw::frames(bytes) {
             if kind != raw::ACK && kind != raw::PONG {
@@ -215,7 +236,7 @@ impl Play {
         self.turn(script);
     }
 
-    fn join(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut Script) {
+    fn join(&mut self, carrier: CarrierId, bytes: &[u8], script: &mut impl Player) {
         let mut reader = FrameReader::default();
         reader.push(Bytes::copy_from_slice(bytes));
         let Ok(Some(Frame::Hello(hello))) = reader.next_frame() else { panic!("no hello") };
@@ -231,7 +252,7 @@ impl Play {
     }
 
     /// Lets this end say and do what it has to, and answers its pings.
-    fn turn(&mut self, script: &mut Script) {
+    fn turn(&mut self, script: &mut impl Player) {
         let Some(link) = &mut self.link else { return };
         loop {
             let mut moved = false;

@@ -2,6 +2,7 @@
 //! what was written, all of it when it was finished, and exactly the end that was meant; memory stays within its bounds at
 //! each step; programs that do nothing but follow events never hang; at the end nothing is left.
 
+mod associations;
 mod op;
 mod stream;
 
@@ -11,6 +12,7 @@ use kubetether_wire::{
     Budget, CloseReason, Event, Link, LinkConfig, Open, OpenFailure, ResetCode, Role, StreamId,
 };
 
+use self::associations::Associations;
 pub(crate) use self::op::Op;
 use self::stream::{Both, dice};
 use super::world::{AGENT, CLIENT, Programs, World};
@@ -64,6 +66,7 @@ struct Model {
     bounds: [Bounds; 2],
     budgets: [Budget; 2],
     streams: BTreeMap<StreamId, Both>,
+    associations: Associations,
     /// Offered to an end, not answered.
     pending: [Vec<StreamId>; 2],
     closed: [bool; 2],
@@ -94,6 +97,7 @@ pub(crate) fn run_ops(preset: u8, ops: &[Op]) {
         bounds,
         budgets,
         streams: BTreeMap::new(),
+        associations: Associations::default(),
         pending: Default::default(),
         closed: [false; 2],
         met: false,
@@ -172,6 +176,19 @@ impl Model {
             Op::Release { end, pick } => self.with(world, end, pick, |both, id, link| {
                 both.release(end, id, link);
             }),
+            Op::Associate { end } => {
+                self.with_associations(world, end, None, |all, _, link| all.open(end, link))
+            }
+            Op::Datagram { end, pick, length } => {
+                self.with_associations(world, end, Some(pick), |all, id, link| {
+                    all.send(end, id, length, link)
+                });
+            }
+            Op::Dissociate { end, pick, release } => {
+                self.with_associations(world, end, Some(pick), |all, id, link| {
+                    if release { all.release(end, id, link) } else { all.cut(end, id, link) }
+                });
+            }
             Op::Want(carriers) => world.want = carriers,
             Op::Cut { pick, how } => {
                 let ids: Vec<_> = world.wires.keys().copied().collect();
@@ -281,6 +298,24 @@ impl Model {
         }
     }
 
+    /// Does something with one of the associations that an end has, or makes one, unless it sleeps.
+    fn with_associations(
+        &mut self,
+        world: &mut World,
+        end: usize,
+        pick: Option<u8>,
+        act: impl FnOnce(&mut Associations, StreamId, &mut Link),
+    ) {
+        let asleep = world.frozen_until[end] > world.now || end == AGENT && !self.met;
+        let id = match pick {
+            Some(pick) => self.associations.pick(end, pick),
+            None => Some(0),
+        };
+        if let (Some(link), Some(id), false) = (world.links[end].as_mut(), id, asleep) {
+            act(&mut self.associations, id, link);
+        }
+    }
+
     /// What an end holds is within what it was told it may hold.
     fn check_bounds(&self, world: &World) {
         for end in [CLIENT, AGENT] {
@@ -293,8 +328,11 @@ impl Model {
             // 64 KiB of calls, and one turn beyond it.
             within("written", stats.queued, bounds.queued + (80 << 10));
             within("sent", stats.unacknowledged, bounds.unacknowledged + (32 << 10));
-            let all = bounds.budget.max(1 << 20) + (192 << 10);
-            within("in all", stats.credit + stats.queued + stats.unacknowledged, all + (80 << 10));
+            within("of datagrams", stats.datagrams, 4 << 20);
+            // A share for datagrams, too.
+            let all = bounds.budget.max((1 << 20) + (128 << 10)) + (256 << 10);
+            let held = stats.credit + stats.queued + stats.unacknowledged + stats.datagrams;
+            within("in all", held, all + (80 << 10));
             within("of its budget", self.budgets[end].used(), all);
         }
     }
@@ -335,7 +373,18 @@ impl Model {
             world.stats(AGENT)
         );
         self.check_bounds(world);
+        // What is said now arrives, sooner or later: nothing is cut any more.
+        let mut rounds = 0;
+        while !self.associations.alive(&mut world.links) {
+            rounds += 1;
+            assert!(rounds < 100, "datagrams do not arrive: {:#?}", self.associations);
+            world.pass(self, Duration::from_secs(1));
+            if self.closed != [false; 2] {
+                return self.end_lost(world);
+            }
+        }
         self.over = true;
+        self.associations.release_all(&mut world.links);
         for (id, both) in &mut self.streams {
             for end in [CLIENT, AGENT] {
                 if let Some(link) = &mut world.links[end]
@@ -348,8 +397,8 @@ impl Model {
         world.pass(self, Duration::from_secs(10));
         for end in [CLIENT, AGENT] {
             let stats = world.stats(end);
-            let left = (stats.streams, stats.buffered, stats.queued, stats.unacknowledged);
-            assert_eq!(left, (0, 0, 0, 0), "end {end} is left with something");
+            let left = (stats.streams, stats.buffered, stats.queued, stats.unacknowledged, stats.datagrams);
+            assert_eq!(left, (0, 0, 0, 0, 0), "end {end} is left with something");
             assert!(world.links[end].as_ref().is_none_or(Link::is_flushed), "end {end} is not flushed");
         }
     }
@@ -379,6 +428,7 @@ impl Model {
                 both.release(end, *id, link);
             }
         }
+        self.associations.closed(end, link);
         assert_eq!(link.stats().streams, 0, "streams are left on a closed link");
         assert_eq!(link.poll_timeout(), None);
     }
@@ -391,6 +441,16 @@ impl Programs for Model {
             self.streams.values_mut().for_each(|both| both.lost = true);
         }
         match event {
+            Event::Incoming(id, open) if open.is_datagrams() => {
+                assert_eq!(open, associations::open());
+                self.associations.offered(end, id, link);
+                if self.over {
+                    self.associations.give_up(end, id, link);
+                }
+            }
+            Event::Answered(id) | Event::Readable(id) | Event::Cut(id) if self.associations.is_one(id) => {
+                self.associations.receive(end, id, link);
+            }
             Event::Incoming(id, open) => {
                 let both = self.streams.get_mut(&id).expect("only what was opened comes");
                 assert_eq!(open, if both.call { Open::Call } else { dial() });

@@ -64,6 +64,22 @@ pub(crate) enum Op {
         end: usize,
         pick: u8,
     },
+    /// An end opens an association.
+    Associate {
+        end: usize,
+    },
+    /// An end sends a datagram.
+    Datagram {
+        end: usize,
+        pick: u8,
+        length: usize,
+    },
+    /// An end cuts an association, or is done with it.
+    Dissociate {
+        end: usize,
+        pick: u8,
+        release: bool,
+    },
     /// The client keeps so many carriers up.
     Want(usize),
     /// A carrier breaks.
@@ -117,7 +133,10 @@ impl Op {
         let length = (1_usize << (size % 18)) + usize::from(size) * 3;
         let millis = |most: u64| Duration::from_millis(u64::from(size) * most / 255);
         match kind {
-            0..40 => Self::Pass(millis(100)),
+            0..22 => Self::Pass(millis(100)),
+            22..26 => Self::Associate { end },
+            26..39 => Self::Datagram { end, pick, length: length.min(65_490) },
+            39 => Self::Dissociate { end, pick, release: bits & 2 != 0 },
             40..44 => Self::Pass(millis(4000)),
             44..60 => Self::Open { end },
             60..66 => Self::Call,
