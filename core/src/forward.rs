@@ -1,14 +1,16 @@
 //! Forward: a local port that leads to a place in the cluster.
 
+mod datagrams;
 mod resolve;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kubetether_link::{Early, Link, Open, OpenError, RefusalCode, Stream, relay_tallied};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +21,7 @@ use crate::gateway::User;
 use crate::life::Life;
 use crate::session::Shared;
 use crate::stats::{Counted, Counters, Stats};
+use crate::target::Protocol;
 use crate::{Deadline, Destination, Error, ErrorCode, HandleId, HandleState, Result};
 
 /// A destination that has not accepted by then will not.
@@ -65,7 +68,8 @@ impl ForwardOptions {
         self
     }
 
-    /// Connections that may be open at once; callers beyond that wait to be accepted. Default: 4,096. Descriptors bound
+    /// Connections that may be open at once; callers beyond that wait to be accepted (of UDP's peers, the one that has been
+    /// silent longest gives way). Default: 4,096. Descriptors bound
     /// them as well: the last third of the process's limit, or the last 32, is left to the session's own needs.
     #[must_use]
     pub fn connections(mut self, most: usize) -> Self {
@@ -86,6 +90,11 @@ impl ForwardOptions {
 ///
 /// A connection is accepted here before its destination is dialled in the cluster; when that refuses,
 /// the connection is reset.
+///
+/// Where the destination is a UDP port, so is the local one: each local address that sends to it has an association of its
+/// own, for as long as a datagram goes either way within 60 s. Datagrams of up to 65,507 bytes go through whole; as with UDP
+/// anywhere they may be lost, and are where queues are full. Start has resolved the name in the cluster; whether anybody
+/// listens there UDP does not tell.
 #[derive(Debug)]
 pub struct Forward {
     life: Arc<Life>,
@@ -162,7 +171,7 @@ pub(crate) async fn start(
     let begin = Box::pin(async {
         let wanted = SocketAddr::new(options.bind, options.port);
         life.progress(1, 3, format!("opening a local port for {destination}"));
-        let listener = TcpListener::bind(wanted).await.map_err(|error| {
+        let listener = Listener::bind(wanted, destination.protocol).await.map_err(|error| {
             Error::new(ErrorCode::LocalAddress, format!("{wanted} cannot be opened on this machine: {error}"))
                 .on(wanted.to_string())
                 .try_this("name another port, or none for a free one")
@@ -183,7 +192,10 @@ pub(crate) async fn start(
         shared.gateway.link(shared, deadline).await?;
         life.progress(3, 3, format!("dialling {destination}"));
         // Dropped at once: only whether it opens counts.
-        let _ = route.dial(None, deadline).await?;
+        match destination.protocol {
+            Protocol::Tcp => drop(route.dial(None, deadline).await?),
+            Protocol::Udp => drop(route.associate(deadline).await?),
+        }
         Ok::<_, Error>((listener, address, route))
     });
     let (listener, address, route) = tokio::select! {
@@ -209,14 +221,44 @@ struct Route {
     _gateway: User,
 }
 
+/// The local port.
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Listener {
+    async fn bind(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        match protocol {
+            Protocol::Tcp => TcpListener::bind(address).await.map(Self::Tcp),
+            Protocol::Udp => UdpSocket::bind(address).await.map(Self::Udp),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(socket) => socket.local_addr(),
+        }
+    }
+
+    /// Takes what comes, for ever.
+    async fn serve(self, route: Arc<Route>, most: usize) {
+        match self {
+            Self::Tcp(listener) => accept(&listener, &route, &Arc::new(Semaphore::new(most))).await,
+            Self::Udp(socket) => datagrams::serve(Arc::new(socket), &route, most).await,
+        }
+    }
+}
+
 /// Takes connections until the end is asked for, and tells how the way to the cluster stands.
-async fn serve(listener: TcpListener, route: Arc<Route>, most: usize) {
+async fn serve(listener: Listener, route: Arc<Route>, most: usize) {
     let _guard = route.life.guard();
-    let places = Arc::new(Semaphore::new(most));
     let mut health = route.shared.gateway.health();
     health.mark_changed();
     let taking = async {
-        let mut accepting = std::pin::pin!(accept(&listener, &route, &places));
+        let mut accepting = std::pin::pin!(listener.serve(route.clone(), most));
         loop {
             tokio::select! {
                 _ = route.life.end_wanted() => break,
@@ -228,8 +270,8 @@ async fn serve(listener: TcpListener, route: Arc<Route>, most: usize) {
             }
         }
     };
+    // With it the local port is closed.
     taking.await;
-    drop(listener);
     route.ending.cancel();
     route.life.end(HandleState::Closed, Ok(()));
 }

@@ -9,7 +9,7 @@ use kubetether_link::Tally;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections that were taken, refused ones included.
+    /// Connections that were taken, refused ones included. An association of UDP counts as one.
     pub connections: u64,
     /// Those that are open now.
     pub open: u64,

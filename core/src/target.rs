@@ -116,11 +116,39 @@ impl TryFrom<String> for Target {
 
 /// Where a forward leads: a host or a [`Target`], and a port.
 ///
-/// Written `db:5432`, `db.other:5432`, `10.0.0.7:80`, `[fd00::7]:80`, `pod/db-0:5432`, `deploy/web:http`.
+/// Written `db:5432`, `db.other:5432`, `10.0.0.7:80`, `[fd00::7]:80`, `pod/db-0:5432`, `deploy/web:http`; with `/udp` behind it
+/// where the port is one of UDP, as in `kube-dns.kube-system:53/udp`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     pub(crate) host: Host,
     pub(crate) port: PortRef,
+    pub(crate) protocol: Protocol,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// As Kubernetes writes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+
+    /// Splits `/tcp` or `/udp` off the end of a port; TCP is meant without.
+    pub(crate) fn split(text: &str) -> (&str, Self) {
+        match (text.strip_suffix("/udp"), text.strip_suffix("/tcp")) {
+            (Some(port), _) => (port, Self::Udp),
+            (None, Some(port)) => (port, Self::Tcp),
+            (None, None) => (text, Self::Tcp),
+        }
+    }
 }
 
 /// The host part of a [`Destination`].
@@ -169,9 +197,13 @@ impl PortRef {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Name(name) if name.contains(':') => write!(f, "[{name}]:{}", self.port),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
-            Host::Target(target) => write!(f, "{target}:{}", self.port),
+            Host::Name(name) if name.contains(':') => write!(f, "[{name}]:{}", self.port)?,
+            Host::Name(name) => write!(f, "{name}:{}", self.port)?,
+            Host::Target(target) => write!(f, "{target}:{}", self.port)?,
+        }
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp => f.write_str("/udp"),
         }
     }
 }
@@ -185,6 +217,7 @@ impl FromStr for Destination {
                 config(format!("destination `{text}`: no port")).try_this("write HOST:PORT, as in db:5432")
             );
         };
+        let (port, protocol) = Protocol::split(port);
         let port = PortRef::parse(port, text)?;
         let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
             Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => Host::Name(inner.to_owned()),
@@ -203,7 +236,7 @@ impl FromStr for Destination {
             ))
             .try_this("use the port's number, or an object as in svc/db:postgres"));
         }
-        Ok(Self { host, port })
+        Ok(Self { host, port, protocol })
     }
 }
 
@@ -290,6 +323,10 @@ mod tests {
             ("[fd00::7]:80", "[fd00::7]:80"),
             ("pod/db-0:5432", "pod/db-0:5432"),
             ("service/web:http", "svc/web:http"),
+            ("dns.kube-system:53/udp", "dns.kube-system:53/udp"),
+            ("svc/dns:dns/udp", "svc/dns:dns/udp"),
+            ("[fd00::7]:53/udp", "[fd00::7]:53/udp"),
+            ("db:5432/tcp", "db:5432"),
         ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), shown);
         }
@@ -309,6 +346,8 @@ mod tests {
             "db:http",
             "a b:1",
             "x/y:1",
+            "db:53/sctp",
+            "db:/udp",
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text:?}");
         }

@@ -24,6 +24,15 @@ pub(crate) trait Serve: Send + Sync + 'static {
         deadline: Duration,
     ) -> impl Future<Output = ()> + Send;
 
+    /// An association that a client wants to open to a place in the cluster.
+    fn associate(
+        self: Arc<Self>,
+        incoming: Incoming,
+        host: String,
+        port: u16,
+        deadline: Duration,
+    ) -> impl Future<Output = ()> + Send;
+
     /// A call. Never fails as a whole: failures are answers.
     fn call(self: Arc<Self>, link: Link, request: Request) -> impl Future<Output = Answer> + Send;
 
@@ -175,6 +184,9 @@ fn dispatch<J: Serve>(
         Open::Dial { host, port, deadline } => {
             streams.spawn(job.dial(incoming, host, port, deadline));
         }
+        Open::DialDatagrams { host, port, deadline } => {
+            streams.spawn(job.associate(incoming, host, port, deadline));
+        }
         Open::Call => match Arc::clone(calls).try_acquire_owned() {
             Ok(place) => {
                 let link = link.clone();
@@ -186,14 +198,12 @@ fn dispatch<J: Serve>(
             Err(_) => incoming
                 .refuse(Refusal::new(RefusalCode::Limit, format!("{CALLS} calls are running already"))),
         },
-        Open::Inbound { .. } => {
+        Open::Inbound { .. } | Open::InboundDatagrams { .. } => {
             incoming
                 .refuse(Refusal::new(RefusalCode::NotAllowed, "only an interceptor opens inbound streams"));
         }
         // Of a later version.
-        Open::DialDatagrams { .. } | Open::InboundDatagrams { .. } | Open::Unknown(_) => {
-            incoming.refuse(Refusal::new(RefusalCode::Unsupported, ""))
-        }
+        Open::Unknown(_) => incoming.refuse(Refusal::new(RefusalCode::Unsupported, "")),
     }
 }
 

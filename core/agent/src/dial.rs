@@ -2,11 +2,11 @@
 //! when it fails.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use kubetether_wire::{Refusal, RefusalCode};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -40,22 +40,59 @@ pub(crate) async fn host(
     port: u16,
     deadline: Instant,
 ) -> Result<TcpStream, DialError> {
-    let addresses = match timeout_at(deadline, resolver.addresses(host)).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => {
-            return Err(DialError { code: resolve_code(&error), text: format!("{host}: {error}") });
-        }
-        Err(_) => {
-            return Err(DialError {
-                code: RefusalCode::TimedOut,
-                text: format!("{host}: no address within the deadline"),
-            });
-        }
-    };
-    let addresses: Vec<_> = alternating(&addresses).map(|address| SocketAddr::new(address, port)).collect();
+    let addresses = addresses(resolver, host, port, deadline).await?;
     any(&addresses, STAGGER, deadline)
         .await
         .map_err(|error| DialError { text: format!("{host}: {}", error.text), ..error })
+}
+
+/// A UDP socket for `host`, a name or an address: connected to the first of its addresses that there is a way to. Cancel-safe.
+pub(crate) async fn datagrams(
+    resolver: &Resolver,
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<UdpSocket, DialError> {
+    let mut worst = None;
+    for address in addresses(resolver, host, port, deadline).await?.into_iter().take(ADDRESSES) {
+        match associate(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => {
+                let text = format!("{host}: {address}: {error}");
+                keep(&mut worst, DialError { code: io_code(&error), text });
+            }
+        }
+    }
+    Err(worst.unwrap_or_else(|| DialError {
+        code: RefusalCode::NameNotFound,
+        text: format!("{host}: there is no address to send to"),
+    }))
+}
+
+/// A socket that sends to this address and hears from it alone.
+pub(crate) fn associate(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(to)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// The addresses to try, in order.
+async fn addresses(
+    resolver: &Resolver,
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, DialError> {
+    match timeout_at(deadline, resolver.addresses(host)).await {
+        Ok(Ok(found)) => Ok(alternating(&found).map(|address| SocketAddr::new(address, port)).collect()),
+        Ok(Err(error)) => Err(DialError { code: resolve_code(&error), text: format!("{host}: {error}") }),
+        Err(_) => Err(DialError {
+            code: RefusalCode::TimedOut,
+            text: format!("{host}: no address within the deadline"),
+        }),
+    }
 }
 
 /// Connects to the first of `addresses` that answers, trying them in order: the next when one has failed, or has

@@ -168,6 +168,11 @@ impl Serve for Interceptor {
             .refuse(Refusal::new(RefusalCode::NotAllowed, "this agent is an interceptor: a gateway dials"));
     }
 
+    async fn associate(self: Arc<Self>, incoming: Incoming, _: String, _: u16, _: Duration) {
+        incoming
+            .refuse(Refusal::new(RefusalCode::NotAllowed, "this agent is an interceptor: a gateway dials"));
+    }
+
     async fn call(self: Arc<Self>, link: Link, request: Request) -> Answer {
         match request {
             Request::Status => Answer::Status(self.shared.status(self.routes.is_armed())),

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use kubetether_link::{
-    Answer, GoodbyeCode, IoRead, Link, LinkConfig, Open, OpenError, RefusalCode, Request, Role, Stream,
+    Answer, Datagrams, GoodbyeCode, IoRead, Link, LinkConfig, Open, OpenError, RefusalCode, Request,
+    ResetCode, Role, Stream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -43,9 +44,45 @@ async fn ask(link: &Link, host: &str, port: u16) -> String {
     answer
 }
 
+async fn associate(link: &Link, host: &str, port: u16) -> Result<Datagrams, OpenError> {
+    let open = Open::DialDatagrams { host: host.to_owned(), port, deadline: PATIENCE };
+    timeout(PATIENCE, link.open_datagrams(open)).await.expect("no answer to a dial")
+}
+
 /// A gateway in the namespace `shop` that resolves with `dns`.
 async fn gateway(dns: &Dns) -> Agent {
     dns.of(Start::agent("gateway")).ready().await
+}
+
+#[tokio::test]
+async fn datagrams_go_to_names_and_back() {
+    let pod = address();
+    let there = UdpSocket::bind((pod, 0)).await.unwrap();
+    let port = there.local_addr().unwrap().port();
+    let dns = Dns::new(&[("db.shop.svc.cluster.local.", &[pod])]).await;
+    let gateway = gateway(&dns).await;
+    let link = attach(gateway.control()).await;
+    let [one, two] =
+        [associate(&link, "db", port).await.unwrap(), associate(&link, "db", port).await.unwrap()];
+    let mut buffer = vec![0; 65_536];
+    for length in [0, 1, 1200, 65_507] {
+        // Each has an address of its own there, and hears its own answers.
+        for (mark, association) in [(1, &one), (2, &two)] {
+            association.send(&vec![mark; length]).unwrap();
+            let (got, from) = timeout(PATIENCE, there.recv_from(&mut buffer)).await.unwrap().unwrap();
+            assert!(got == length && buffer[..got].iter().all(|byte| *byte == mark));
+            there.send_to(&buffer[..got], from).await.unwrap();
+            assert_eq!(timeout(PATIENCE, association.recv()).await.unwrap().unwrap(), vec![mark; length]);
+        }
+    }
+    drop(there);
+    // Nobody listens there any more.
+    one.send(b"anybody?").unwrap();
+    assert_eq!(timeout(PATIENCE, one.cut()).await.unwrap(), ResetCode::Refused);
+    match associate(&link, "nobody", 53).await {
+        Err(OpenError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::NameNotFound),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use crate::run::Work;
 Examples:
   kubetether forward db:5432                       a free local port, printed when it is usable
   kubetether forward db:5432 --port 5432
-  kubetether forward db:5432 svc/cache:redis pod/web-0:8080")]
+  kubetether forward db:5432 svc/cache:redis pod/web-0:8080
+  kubetether forward kube-dns.kube-system:53/udp   a local UDP port")]
 pub(crate) struct Args {
-    /// Where to: HOST:PORT, or svc/NAME:PORT, deploy/NAME:PORT, pod/NAME:PORT
+    /// Where to: HOST:PORT, or svc/NAME:PORT, deploy/NAME:PORT, pod/NAME:PORT; with /udp behind the port of UDP
     #[arg(required = true, value_name = "DESTINATION", value_parser = parse::<Destination>)]
     destinations: Vec<Destination>,
     /// The local port; with several destinations once for each, in their order [default: a free one]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::note::{Note, Original, port_key};
 use crate::cluster::{api, names};
+use crate::target::Protocol;
 use crate::to::{Local, Offered, To};
 use crate::{Error, ErrorCode, Result};
 
@@ -39,21 +40,6 @@ pub(crate) struct Port {
     pub(crate) listen: u16,
     /// Where it goes on this machine; `None` passes through.
     pub(crate) local: Option<Local>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        }
-    }
 }
 
 /// What a Service that was looked at again has become.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kubetether_link::Link;
 
-use super::plan::{Plan, Port, Protocol};
+use super::plan::{Plan, Port};
 use crate::cluster::calls::{self, Proof};
+use crate::target::Protocol;
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Connections in a row that have to arrive at the interceptor. While a node knows it beside an original, each

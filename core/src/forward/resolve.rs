@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::cluster::api::is_passing;
 use crate::cluster::pod_wait::is_ready;
-use crate::target::{Host, PortRef};
+use crate::target::{Host, PortRef, Protocol};
 use crate::{Deadline, Destination, Error, ErrorCode, Result, Target, TargetKind};
 
 /// A place that was looked up is believed for this long, unless it refuses.
@@ -70,7 +70,7 @@ impl Resolver {
         if let Some((place, _)) = known() {
             return Ok((place, true));
         }
-        let looked_up = look_up(cluster, target, &self.destination.port, deadline.at_most(LOOK_UP)).await;
+        let looked_up = look_up(cluster, target, &self.destination, deadline.at_most(LOOK_UP)).await;
         let stale = self.last().clone();
         match (looked_up, stale) {
             (Ok(place), _) => {
@@ -88,13 +88,19 @@ impl Resolver {
     }
 }
 
-async fn look_up(cluster: &Cluster, target: &Target, port: &PortRef, deadline: Deadline) -> Result<Place> {
+async fn look_up(
+    cluster: &Cluster,
+    target: &Target,
+    destination: &Destination,
+    deadline: Deadline,
+) -> Result<Place> {
     let name = target.name();
+    let (port, protocol) = (&destination.port, destination.protocol);
     let selector = match target.kind() {
-        TargetKind::Service => return service(&cluster.get(name, deadline).await?, target, port),
+        TargetKind::Service => return service(&cluster.get(name, deadline).await?, target, port, protocol),
         TargetKind::Pod => {
             let pod: Pod = cluster.get(name, deadline).await?;
-            return address(&pod, port).ok_or_else(|| no_pod(target, port, 1));
+            return address(&pod, port, protocol).ok_or_else(|| no_pod(target, port, 1));
         }
         TargetKind::Deployment => {
             cluster.get::<Deployment>(name, deadline).await?.spec.map(|spec| spec.selector)
@@ -115,38 +121,49 @@ async fn look_up(cluster: &Cluster, target: &Target, port: &PortRef, deadline: D
     // Ready ones first, and of those the newest: the one a roll-out leads to.
     let mut ranked: Vec<&Pod> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
     ranked.sort_by_key(|pod| (is_ready(pod), pod.metadata.creation_timestamp.clone().map(|time| time.0)));
-    ranked.iter().rev().find_map(|pod| address(pod, port)).ok_or_else(|| no_pod(target, port, pods.len()))
+    ranked
+        .iter()
+        .rev()
+        .find_map(|pod| address(pod, port, protocol))
+        .ok_or_else(|| no_pod(target, port, pods.len()))
 }
 
-fn service(service: &Service, target: &Target, port: &PortRef) -> Result<Place> {
+fn service(service: &Service, target: &Target, port: &PortRef, protocol: Protocol) -> Result<Place> {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let found = ports.iter().find(|one| match port {
+    let mut ports = ports.iter().filter(|one| is_of(one.protocol.as_deref(), protocol));
+    let known: Vec<String> = ports.clone().map(|one| one.port.to_string()).collect();
+    let found = ports.find(|one| match port {
         PortRef::Number(number) => one.port == i32::from(*number),
         PortRef::Name(name) => one.name.as_deref() == Some(name),
     });
     let number = found.and_then(|one| u16::try_from(one.port).ok());
-    let known: Vec<String> = ports.iter().map(|one| one.port.to_string()).collect();
     number.map(|number| (target.name().to_owned(), number)).ok_or_else(|| {
         Error::new(
             ErrorCode::NoSuchPort,
-            format!("{target} has no port {port}; its ports: {}", known.join(", ")),
+            format!("{target} has no {} port {port}; it has: {}", protocol.as_str(), known.join(", ")),
         )
         .on(target.to_string())
     })
 }
 
-fn address(pod: &Pod, port: &PortRef) -> Option<Place> {
+fn address(pod: &Pod, port: &PortRef, protocol: Protocol) -> Option<Place> {
     let ip = pod.status.as_ref()?.pod_ip.clone()?;
     let number = match port {
         PortRef::Number(number) => *number,
         PortRef::Name(name) => {
             let containers = &pod.spec.as_ref()?.containers;
             let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
-            let found = ports.find(|one| one.name.as_deref() == Some(name))?;
+            let found = ports
+                .find(|one| one.name.as_deref() == Some(name) && is_of(one.protocol.as_deref(), protocol))?;
             u16::try_from(found.container_port).ok()?
         }
     };
     Some((ip, number))
+}
+
+/// Whether a port of an object is of this protocol.
+fn is_of(of_port: Option<&str>, protocol: Protocol) -> bool {
+    of_port.unwrap_or("TCP") == protocol.as_str()
 }
 
 fn no_pod(target: &Target, port: &PortRef, pods: usize) -> Error {
@@ -197,11 +214,18 @@ mod tests {
     #[test]
     fn a_named_port_is_found_in_the_pod() {
         let pod: Pod = serde_json::from_value(serde_json::json!({
-            "spec": { "containers": [{ "name": "c", "ports": [{ "name": "pg", "containerPort": 5432 }] }] },
+            "spec": { "containers": [{ "name": "c", "ports": [
+                { "name": "dns", "containerPort": 5300, "protocol": "TCP" },
+                { "name": "pg", "containerPort": 5432 },
+                { "name": "dns", "containerPort": 53, "protocol": "UDP" },
+            ] }] },
             "status": { "podIP": "10.0.0.7" },
         }))
         .unwrap();
-        assert_eq!(address(&pod, &PortRef::Name("pg".into())), Some(("10.0.0.7".into(), 5432)));
-        assert_eq!(address(&pod, &PortRef::Name("no".into())), None);
+        let address = |name: &str, protocol| address(&pod, &PortRef::Name(name.into()), protocol);
+        assert_eq!(address("pg", Protocol::Tcp), Some(("10.0.0.7".into(), 5432)));
+        assert_eq!(address("pg", Protocol::Udp), None);
+        assert_eq!(address("dns", Protocol::Udp), Some(("10.0.0.7".into(), 53)));
+        assert_eq!(address("no", Protocol::Tcp), None);
     }
 }

@@ -26,3 +26,4 @@ mod safety_client;
 mod safety_interceptor;
 mod session;
 mod status;
+mod udp;

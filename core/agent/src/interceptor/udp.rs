@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Interceptor, original};
 use crate::config::{Port, Target};
+use crate::dial;
 use crate::flows::Room;
 use crate::limits::Cost;
 
@@ -174,7 +175,7 @@ impl Listener {
             tracing::debug!(port = self.port.number, "no room for a UDP caller; its datagram is dropped");
             return None;
         };
-        match connect(to) {
+        match dial::associate(to) {
             Ok(socket) => {
                 let last = Mutex::new(Instant::now());
                 let association =
@@ -252,12 +253,4 @@ impl Association {
     fn last(&self) -> Instant {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
-    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
-    socket.connect(to)?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
 }
