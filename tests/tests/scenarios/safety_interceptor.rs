@@ -33,7 +33,7 @@ async fn exchanged(at: &Scenario, level: Level) -> Held {
     let session = Session::start(at.config().kubeconfig(user.kubeconfig())).await.good();
     let exchange = session.exchange("orders", To::port(local.port())).await.good();
     assert_eq!(client.who("http://orders/").await, LOCAL);
-    Held { session, exchange, client, local: local }
+    Held { session, exchange, client, local }
 }
 
 /// The interceptor's pods that are not about to go.

@@ -10,6 +10,7 @@ mod exchange;
 mod figure;
 mod link;
 mod memory;
+mod safety;
 mod session;
 mod soak;
 mod wanted;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
     for (group, measure) in [
         ("session", (|_| session::measure()) as fn(&Wanted) -> _),
         ("exchange", |_| exchange::measure()),
+        ("restore", |_| safety::client()),
+        ("interceptor", |_| safety::interceptors()),
         ("agent", |_| memory::measure()),
         ("link", link::measure),
     ] {
