@@ -20,3 +20,17 @@ tests_of() {
     done
   done
 }
+
+# again LOG: those few that failed, once more and one at a time. A scenario has a whole cluster under it, all on this machine, and
+# more of them at once than it has processors; what fails twice, or more than a few, is no accident. The table names them.
+again() {
+  local failed binary test
+  failed=$(sed -nE 's|^ *Running .*/deps/([a-z_]+)-[0-9a-f]+\)$|@\1|p; s/^test (.*) \.\.\. FAILED$/\1/p' "$1" |
+    awk '/^@/ { binary = substr($0, 2); next } { print binary, $0 }')
+  [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le 3 ] || return 1
+  while read -r binary test; do
+    printf '\n=== once more, alone: %s %s\n' "$binary" "$test"
+    cargo test --workspace --locked --test "$binary" -- --exact "$test" </dev/null || return 1
+    note "$binary $test: only at the second try"
+  done <<<"$failed"
+}
