@@ -57,7 +57,8 @@ pub enum Event {
     Session(SessionState),
     /// A handle's state changed.
     Handle(HandleInfo),
-    /// What was disturbed works again; follows the event with the new state.
+    /// What was disturbed works again; follows the event with the new state. A gap of less than a second in which no dial
+    /// failed disturbs nobody and is not told, also where this machine slept that long.
     Resumed {
         /// The handle; `None` for the session itself.
         id: Option<HandleId>,

@@ -71,7 +71,8 @@
 //!   cannot have break the protocol. How much of them is under way is found out by PINGs behind them.
 //! - **Turns.** Control frames go first, then calls, then streams that had nothing to send until now, then each stream with
 //!   bytes and credit in its turn, with 2 to 16 KiB. All carriers draw from the same queues, each only as long as not more is
-//!   under way on it than the line bears in little more than a round trip: so small requests do not wait behind bulk.
+//!   under way on it than the line bears in little more than a round trip: so small requests do not wait behind bulk. An end
+//!   knows by the CLOCK how long the ACK itself waited, and judges its own direction alone: so bulk both ways shares the line.
 //!   Datagrams go before the streams' data, of each association one in its turn, until they are 16 KiB ahead of it; what is
 //!   under way of them has its own measure. One that is longer than a carrier's buffer is followed by its rest before
 //!   anything else goes on that carrier.
