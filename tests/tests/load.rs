@@ -79,10 +79,10 @@ fn a_thousand_at_once_and_ten_thousand_in_a_row() {
 }
 
 /// Sessions that live and die beside each other, and how often each place does so: fifty of them.
-const PLACES: usize = 5;
-const ROUNDS: usize = 10;
+const PLACES: usize = 10;
+const ROUNDS: usize = 5;
 /// What comes with the first sessions and stays is no leak.
-const FIRST: usize = 2;
+const FIRST: usize = 1;
 /// Connections of the test itself, which come and go, have a descriptor and a task each. One of every session would show.
 const OWN: usize = 8;
 /// Half of what the sessions after the first would leave if each left one copy of the agent's file.

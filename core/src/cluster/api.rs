@@ -22,8 +22,10 @@ use crate::{Config, Deadline, Error, ErrorCode, Result};
 /// A single request to the API server takes no longer than this, whatever the deadline of the whole.
 const REQUEST: Duration = Duration::from_secs(15);
 
-/// Attempts of a read-modify-write that ended by a conflict.
-const ATTEMPTS: u32 = 5;
+/// Attempts of a read-modify-write that ended by a conflict: a dozen sessions may start at once and share an object.
+const ATTEMPTS: u32 = 20;
+/// Between them at most, so that they do not go on meeting each other.
+const APART: Duration = Duration::from_millis(100);
 
 /// Attempts of a request that the server answered with a fault of its own, or was too busy for.
 const TRIES: u32 = 6;
@@ -245,7 +247,10 @@ impl Cluster {
         let mut tries = 1;
         loop {
             match attempt().await {
-                Err(error) if is_conflict(&error) && tries < ATTEMPTS => tries += 1,
+                Err(error) if is_conflict(&error) && tries < ATTEMPTS => {
+                    tries += 1;
+                    tokio::time::sleep(APART.mul_f64(rand::random())).await;
+                }
                 result => return result,
             }
         }
