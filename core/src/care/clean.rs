@@ -162,7 +162,7 @@ pub async fn clean(config: &Config, options: CleanOptions) -> Result<Cleaned> {
         return Ok(sweep.told());
     }
     let by = config.who.clone().unwrap_or_else(who);
-    Ok(sweep.run(&survey.cluster, &by, deadline).await)
+    Ok(sweep.run(&survey.cluster, &by, config.linger, deadline).await)
 }
 
 /// What is to be done.
@@ -245,7 +245,8 @@ impl Sweep {
         self.outcome
     }
 
-    async fn run(mut self, cluster: &Cluster, by: &str, deadline: Deadline) -> Cleaned {
+    /// `linger`: how long the interceptor of a Service that was put back goes on.
+    async fn run(mut self, cluster: &Cluster, by: &str, linger: Duration, deadline: Deadline) -> Cleaned {
         let mut outcome = std::mem::take(&mut self.outcome);
         // Nothing of a session is touched before its Lease is gone, unchanged since it was found dead: one that came
         // back is seen here, and one that comes back later sees it.
@@ -285,6 +286,10 @@ impl Sweep {
                     outcome.failed(&taken.namespace, format!("services/{}", taken.name), error);
                 }
             }
+        }
+        if outcome.done.iter().any(|done| matches!(done, Removal::Restored { .. })) {
+            // Nodes learn of it at their own pace, and lead callers to the interceptor until then.
+            tokio::time::sleep(linger.min(deadline.left())).await;
         }
         let stays = |namespace: &str, lease: &Option<String>| {
             lease.as_ref().is_some_and(|lease| spared.contains(&(namespace.to_owned(), lease.clone())))

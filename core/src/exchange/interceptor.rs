@@ -69,6 +69,8 @@ impl Interceptor {
         let lease = names::lease(&shared.id);
         let back = pass_through(&self.name, service, plan, &lease);
         let base = metadata(&self.name, service, &self.name, &lease);
+        // Should it be given up in the middle.
+        self.nets = Nets::BEGUN;
         let nets = async {
             self.nets = Box::pin(Nets::spread(shared, plan, &base, deadline)).await;
             Ok(())

@@ -24,23 +24,27 @@ pub(super) struct Nets {
     pub(super) slice: bool,
     /// The interceptor may put its Service back by itself.
     pub(super) restore: bool,
+    /// What that takes may have been made, whatever became of it.
+    pub(super) begun: bool,
     /// Something other than the nodes leads callers to the Service, and does not fall back as they do.
     pub(super) routed: bool,
 }
 
 impl Nets {
     /// Those of an interceptor that somebody else made: whatever there may be.
-    pub(super) const UNKNOWN: Self = Self { slice: true, restore: true, routed: false };
+    pub(super) const UNKNOWN: Self = Self { slice: true, restore: true, begun: true, routed: false };
+    /// While it is found out what can be had.
+    pub(super) const BEGUN: Self = Self { slice: false, restore: false, begun: true, routed: false };
 
     /// Finds out what can be had, and makes what the pod needs before it is made.
     pub(super) async fn spread(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> Self {
         let cluster = &shared.cluster;
-        let (slice, restore, routed) = tokio::join!(
+        let (slice, (restore, begun), routed) = tokio::join!(
             fallback::is_permitted(cluster, &plan.service, base.clone(), deadline),
-            may_restore(shared, plan, base, deadline),
+            let_restore(shared, plan, base, deadline),
             is_routed(cluster, &plan.service, deadline),
         );
-        Self { slice, restore, routed }
+        Self { slice, restore, begun, routed }
     }
 
     /// Lets the pod do what it may.
@@ -103,7 +107,7 @@ impl Nets {
             pass_refusal(fallback::delete_all(cluster, name, deadline)).await
         };
         let rights = async {
-            if !self.restore {
+            if !self.begun {
                 return Ok(());
             }
             // First what gives the right.
@@ -119,9 +123,10 @@ impl Nets {
     }
 }
 
-/// A Role for this one Service and this one interceptor, bound to an account of its own; all of it or nothing.
-async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> bool {
-    let Some(restorer) = shared.restorer() else { return false };
+/// A Role for this one Service and this one interceptor, bound to an account of its own. Whether all of it stands, and
+/// whether some of it may.
+async fn let_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> (bool, bool) {
+    let Some(restorer) = shared.restorer() else { return (false, false) };
     let cluster = &shared.cluster;
     let name = base.name.clone().unwrap_or_default();
     // Kubernetes lets nobody give rights that he has not himself.
@@ -143,7 +148,8 @@ async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
     // Alone and first: under `edit` it is refused, and nothing else is made.
     if let Err(error) = cluster.create(&role, deadline).await {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
-        return false;
+        // Who is not refused, but waits too long, does not know.
+        return (false, error.code() != ErrorCode::Forbidden);
     }
     let account = ServiceAccount {
         metadata: base.clone(),
@@ -171,13 +177,10 @@ async fn may_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
     );
     if let Err(error) = account.and(binding).and(file) {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
-        let nets = Nets { restore: true, ..Nets::default() };
-        if let Err(error) = nets.remove(shared, &name, "", deadline).await {
-            tracing::warn!(error = error.report(), "a Role that is of no use is left behind");
-        }
-        return false;
+        let removed = Nets::BEGUN.remove(shared, &name, "", deadline).await;
+        return (false, removed.is_err());
     }
-    true
+    (true, true)
 }
 
 /// Whether an Ingress or a route of the Gateway API leads to the Service. Who may not look finds none.

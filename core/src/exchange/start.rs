@@ -374,6 +374,8 @@ impl Kept {
 
 /// Takes away the interceptors of a session that is dead; they serve nobody since the Service was taken over.
 async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
+    // Until all nodes know that its Service leads elsewhere.
+    tokio::time::sleep(shared.config.linger).await;
     for holder in dead.holders {
         // The annotation is anybody's to write: only what carries our labels is taken away.
         let ours = pod_wait::selector(&holder.interceptor);
