@@ -38,7 +38,7 @@ pub fn get(args: &Args) -> Result<(), String> {
 pub fn ask(args: &Args) -> Result<(), String> {
     let url = Url::parse(args.word(1, "the URL")?)?;
     let every = Duration::from_millis(args.get("every-ms", 20)?);
-    let deadline = Duration::from_millis(args.get("deadline-ms", 3000)?);
+    let deadline = Duration::from_millis(args.get("deadline-ms", 10_000)?);
     let longest = Duration::from_millis(args.get("for-ms", 600_000)?);
     // Once: the scenarios are about connections, not about the cluster's DNS.
     let address = url.resolve().map_err(|error| fault::word(&error))?;
@@ -72,7 +72,7 @@ pub fn ask(args: &Args) -> Result<(), String> {
         next += every;
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    let patience = Instant::now() + deadline * 3;
+    let patience = Instant::now() + deadline * 2;
     while under_way.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }
