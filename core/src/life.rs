@@ -1,6 +1,6 @@
 //! The life of a handle: its state for everybody to see, a wish to end it, and how it ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
@@ -16,6 +16,8 @@ pub(crate) struct Life {
     hub: Arc<Hub>,
     state: watch::Sender<HandleState>,
     ending: Ending,
+    /// Why it has to end though nobody asked for it.
+    forced: OnceLock<String>,
 }
 
 impl Life {
@@ -26,6 +28,7 @@ impl Life {
             hub: hub.clone(),
             state: watch::Sender::new(HandleState::Starting),
             ending: Ending::new(),
+            forced: OnceLock::new(),
         })
     }
 
@@ -70,6 +73,13 @@ impl Life {
         self.ending.ask(deadline);
     }
 
+    /// Asks for the end for a reason that its holder did not give: it is lost, not closed.
+    pub(crate) fn force_to_end(&self, reason: &str, deadline: Deadline) {
+        // The first reason is the cause of the others.
+        let _ = self.forced.set(reason.to_owned());
+        self.ask_to_end(deadline);
+    }
+
     /// Waits until the end is asked for. Cancel-safe.
     pub(crate) async fn end_wanted(&self) -> Deadline {
         self.ending.asked().await
@@ -77,7 +87,10 @@ impl Life {
 
     /// The last word: the state, and what those get who wait for the end.
     pub(crate) fn end(&self, state: HandleState, outcome: Result<()>) {
-        self.set(state);
+        self.set(match (state, self.forced.get()) {
+            (HandleState::Closed, Some(reason)) => HandleState::Lost(reason.clone()),
+            (state, _) => state,
+        });
         self.ending.done(outcome);
     }
 
@@ -119,6 +132,19 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_handle_that_had_to_end_says_why() {
+        for (force, expected) in [(true, HandleState::Lost("deleted".into())), (false, HandleState::Closed)] {
+            let life = Life::new(&Arc::new(Hub::new()), "exchange", "orders");
+            match force {
+                true => life.force_to_end("deleted", Deadline::secs(1)),
+                false => life.ask_to_end(Deadline::secs(1)),
+            }
+            life.end(HandleState::Closed, Ok(()));
+            assert_eq!(life.over().await, expected);
+        }
+    }
 
     #[tokio::test]
     async fn a_handle_whose_task_panics_is_over() {

@@ -20,28 +20,30 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
 async fn keep(shared: Arc<Shared>) {
     let mut panicked = shared.tasks.panicked();
     let mut pulse = Pulse::new();
-    let (deadline, reason) = loop {
+    let (deadline, forced) = loop {
         tokio::select! {
-            deadline = shared.ending.asked() => break (deadline, "as asked".to_owned()),
+            deadline = shared.ending.asked() => break (deadline, None),
             Ok(()) = panicked.changed() => {
                 let task = panicked.borrow().unwrap_or_default();
-                break (Deadline::secs(30), format!("a fault of kubetether itself: its task `{task}` panicked"));
+                let reason = format!("a fault of kubetether itself: its task `{task}` panicked");
+                break (Deadline::secs(30), Some(reason));
             }
             () = shared.look.notified() => pulse.hurry(),
             () = tokio::time::sleep_until(pulse.due()) => tokio::select! {
                 // The wish to end comes first.
                 _ = shared.ending.asked() => {}
-                gone = pulse.beat(&shared) => if let Some(reason) = gone {
-                    break (Deadline::secs(30), reason);
+                gone = pulse.beat(&shared) => if gone.is_some() {
+                    break (Deadline::secs(30), gone);
                 },
             },
         }
     };
     shared.ending.ask(deadline);
     shared.set_state(SessionState::Closing);
-    let outcome = close(&shared, deadline).await;
+    let outcome = close(&shared, deadline, forced.as_deref()).await;
     shared.tasks.stop();
     shared.tasks.stopped().await;
+    let reason = forced.unwrap_or_else(|| "as asked".to_owned());
     let reason = match &outcome {
         Ok(()) => reason,
         Err(error) => format!("{reason}; {error}"),
@@ -51,7 +53,7 @@ async fn keep(shared: Arc<Shared>) {
 }
 
 /// Closes everything, last things first; goes on after an error, and returns the first.
-async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
+async fn close(shared: &Arc<Shared>, deadline: Deadline, forced: Option<&str>) -> Result<()> {
     // Whatever the caller's patience, putting back is tried for this long.
     let work = deadline.at_least(WORK);
     let mut first = Ok(());
@@ -69,7 +71,10 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline) -> Result<()> {
         if lives.is_empty() || work.left().is_zero() {
             break;
         }
-        lives.iter().rev().for_each(|life| life.ask_to_end(deadline));
+        lives.iter().rev().for_each(|life| match forced {
+            Some(reason) => life.force_to_end(reason, deadline),
+            None => life.ask_to_end(deadline),
+        });
         for life in lives.iter().rev() {
             note(life.close(work).await);
         }
