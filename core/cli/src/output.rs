@@ -46,6 +46,11 @@ impl Output {
         self.colour
     }
 
+    /// Whether people look on at a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.format == Format::Text && self.screen.is_live()
+    }
+
     /// Tells it.
     ///
     /// # Errors

@@ -126,8 +126,8 @@ fn run(
     // What is captured is used where it lies: a flow waits for most of its life, and thousands do.
     async move {
         let outcome = {
-            let (mut end, mut failed) = (std::pin::pin!(end), std::pin::pin!(socket.failed()));
-            poll_fn(|cx| both.poll(cx, &socket, end.as_mut(), failed.as_mut())).await
+            let (mut end, mut failed) = (std::pin::pin!(end), None);
+            poll_fn(|cx| both.poll(cx, &socket, end.as_mut(), &mut failed)).await
         };
         let end = match outcome {
             Ok(finished) => {
@@ -162,6 +162,9 @@ enum Finished {
 }
 
 type Outcome = Result<Finished, Failed>;
+
+/// Waits until the socket has failed. Made only when that can no longer be seen by reading.
+type Failure<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Both directions of a flow.
 struct Both {
@@ -207,12 +210,12 @@ impl Both {
         }
     }
 
-    fn poll(
+    fn poll<'s>(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &Socket,
+        socket: &'s Socket,
         end: Pin<&mut impl Future<Output = ()>>,
-        failed: Pin<&mut impl Future<Output = ()>>,
+        failed: &mut Option<Failure<'s>>,
     ) -> Poll<Outcome> {
         if self.last.is_none() {
             match self.poll_open(cx, socket, end, failed) {
@@ -237,12 +240,12 @@ impl Both {
     }
 
     /// While nothing is decided. Ready without an outcome when only last bytes are waited for.
-    fn poll_open(
+    fn poll_open<'s>(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &Socket,
+        socket: &'s Socket,
         mut end: Pin<&mut impl Future<Output = ()>>,
-        failed: Pin<&mut impl Future<Output = ()>>,
+        failed: &mut Option<Failure<'s>>,
     ) -> Poll<Option<Outcome>> {
         if !self.up_done
             && let Poll::Ready(up) = self.poll_up(cx, socket, end.as_mut())
@@ -276,7 +279,8 @@ impl Both {
         if self.up_done {
             // Who has ended its direction can still be reset, which no read tells any more; and the stream be cut while the
             // socket takes nothing.
-            if failed.poll(cx).is_ready() {
+            let failed = failed.get_or_insert_with(|| Box::pin(socket.failed()));
+            if failed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Err(Failed::Socket)));
             }
             if let Poll::Ready(code) = self.send.poll_cut(cx) {

@@ -151,7 +151,10 @@ pub async fn clean(config: &Config, options: CleanOptions) -> Result<Cleaned> {
     let deadline = Deadline::after(options.deadline);
     let (cluster, _) = Cluster::connect(config, deadline.at_most(config.start_deadline)).await?;
     let mut survey = Survey::new(cluster, options.all_namespaces);
-    survey.look(&KINDS, deadline).await?;
+    let first = survey.look(&KINDS, deadline).await?;
+    if first.ours.is_empty() && first.taken.is_empty() {
+        survey.namespace_is_there(deadline).await?;
+    }
     // It may take all the time but what the work needs.
     let judging = deadline.left().saturating_sub(WORK).max(deadline.left() / 2);
     survey.judge(Deadline::after(judging)).await?;

@@ -141,8 +141,8 @@ impl Ours {
         self.owners.iter().any(|owner| !others.iter().any(|other| other.uid == *owner))
     }
 
-    /// Deletes it, if it still is this one.
-    pub(crate) async fn delete(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
+    /// Deletes it, if it still is this one; `false` when it is somebody's by now.
+    pub(crate) async fn delete(&self, cluster: &Cluster, deadline: Deadline) -> Result<bool> {
         // Whoever made a shared one theirs meanwhile changed it; what only counts its pods changes all the time.
         let version = (self.kind == Kind::ConfigMap).then(|| self.version.clone());
         let this = Preconditions { uid: Some(self.uid.clone()), resource_version: version };
@@ -151,9 +151,8 @@ impl Ours {
         let deleted =
             typed!(self.kind, K => cluster.delete::<K>(&self.name, Some(this), foreground, deadline).await);
         match deleted {
-            // It is another one by now, and somebody's.
-            Err(error) if api::is_conflict(&error) => Ok(()),
-            deleted => deleted,
+            Err(error) if api::is_conflict(&error) => Ok(false),
+            deleted => deleted.map(|()| true),
         }
     }
 
@@ -251,7 +250,9 @@ pub(crate) async fn remove(
     for same in in_order.chunk_by(|a, b| a.kind == b.kind) {
         let removals = same.iter().map(|ours| async move {
             let there = cluster.in_namespace(&ours.namespace);
-            ours.delete(&there, deadline).await?;
+            if !ours.delete(&there, deadline).await? {
+                return Ok(());
+            }
             ours.gone(&there, deadline).await
         });
         let done = futures_util::future::join_all(removals).await;

@@ -175,7 +175,8 @@ impl Status {
 /// # Errors
 /// [`Kubeconfig`](crate::ErrorCode::Kubeconfig), [`Unreachable`](crate::ErrorCode::Unreachable),
 /// [`Unauthorized`](crate::ErrorCode::Unauthorized), [`Deadline`](crate::ErrorCode::Deadline) within the
-/// [`start_deadline`](Config::start_deadline). What may not be looked at is no error: see [`Status::unseen`].
+/// [`start_deadline`](Config::start_deadline); [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) as far as this user
+/// may look at namespaces. What may not be looked at is no error: see [`Status::unseen`].
 pub async fn status(config: &Config, options: StatusOptions) -> Result<Status> {
     let patience = options.patience;
     let mut watch = watch_status(config, options).await?;
@@ -244,7 +245,11 @@ impl StatusWatch {
         let limit = if self.last.is_none() { self.first.at_least(LOOK) } else { Deadline::after(ONE_LOOK) };
         let seen = self.survey.look(&KINDS, limit).await;
         self.due = tokio::time::Instant::now() + LOOK;
-        Ok(tell(&self.survey, seen?))
+        let status = tell(&self.survey, seen?);
+        if self.last.is_none() && status.is_empty() {
+            self.survey.namespace_is_there(limit).await?;
+        }
+        Ok(status)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What there is in the cluster of kubetether's, and what of it lives.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::Api;
 
 use super::Unseen;
 use super::objects::{self, Kind, Ours};
@@ -8,7 +9,7 @@ use crate::cluster::lease::judge::{Jury, Verdict, hear_all};
 use crate::cluster::{Cluster, names};
 use crate::exchange::note::{Holder, Note, Original};
 use crate::exchange::put_back::{by_way_back, is_taken};
-use crate::{Deadline, ErrorCode, Result};
+use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Interceptors of one session seldom begin anew more often.
 const GENERATIONS: u32 = 16;
@@ -132,6 +133,24 @@ impl Survey {
             unseen.push(hidden);
         }
         Ok(Seen { taken, ours, unseen })
+    }
+
+    /// Lists of a namespace that does not exist are empty: makes sure that it does, as far as this user may look.
+    pub(crate) async fn namespace_is_there(&self, deadline: Deadline) -> Result<()> {
+        if self.everywhere {
+            return Ok(());
+        }
+        let name = self.cluster.namespace();
+        let namespaces: Api<Namespace> = Api::all(self.cluster.client().clone());
+        let object = format!("namespaces/{name}");
+        match self.cluster.request("get", &object, deadline, namespaces.get_opt(name)).await {
+            Ok(None) => {
+                let error = Error::new(ErrorCode::NoSuchNamespace, format!("there is no namespace {name}"));
+                Err(error.on(object).try_this("`kubectl get namespaces` lists those there are"))
+            }
+            Err(error) if error.code() != ErrorCode::Forbidden => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Watches until all sessions are judged, or the time is over. Cancel-safe.

@@ -110,7 +110,7 @@ pub(crate) async fn create(
     who: &str,
     deadline: Deadline,
 ) -> Result<String> {
-    let note = SessionNote { v: 1, who: who.to_owned(), started: now().0.to_string(), other: Map::new() };
+    let note = SessionNote { v: 1, who: who.to_owned(), started: time_for_people(), other: Map::new() };
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(names::lease(session)),
@@ -215,9 +215,9 @@ async fn change_recovered(
     cluster.on_conflict_again(attempt).await
 }
 
-/// The time of now, as it is written for people.
+/// The time of now, as it is written for people: to the second, UTC.
 pub(crate) fn time_for_people() -> String {
-    now().0.to_string()
+    now().0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn text(note: &impl Serialize) -> Result<String> {

@@ -28,7 +28,7 @@ use crate::cluster::names;
 use crate::life::Life;
 use crate::session::{Part, Reservation, Shared};
 use crate::stats::Counters;
-use crate::{ClientDeath, Deadline, Error, HandleState, InterceptorDeath};
+use crate::{ClientDeath, Deadline, Error, ErrorCode, HandleState, InterceptorDeath};
 
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
@@ -323,6 +323,13 @@ impl Guard {
         self.plan = next;
         if self.away {
             return Fate::Settled;
+        }
+        if !self.reached {
+            // Whoever put it back may have taken the interceptor away, too.
+            let text = "the interceptor cannot be reached at the moment";
+            let error = Error::new(ErrorCode::AgentUnreachable, text);
+            self.not_now(&error);
+            return Fate::Later(error);
         }
         self.put_backs.retain(|at| at.elapsed() < WINDOW);
         if self.put_backs.len() < PUT_BACKS {
