@@ -278,7 +278,9 @@ fn tell(survey: &Survey, seen: Seen) -> Status {
             name_session(&mut status, survey, &ours.namespace, lease);
         }
         let useless = match ours.kind {
-            Kind::Deployment => survey.verdict(&seen, ours).is_none_or(|verdict| verdict == Verdict::Dead),
+            Kind::Deployment => {
+                seen.verdict(&survey.jury, ours).is_none_or(|verdict| verdict == Verdict::Dead)
+            }
             Kind::Job => !status.sessions.iter().any(|session| may_use(session, ours)),
             _ => false,
         };
@@ -331,8 +333,8 @@ fn held(survey: &Survey, seen: &Seen, taken: &Taken, holder: Option<&Holder>) ->
 }
 
 fn condition(seen: &Seen, taken: &Taken, holder: Option<&Holder>, life: Life) -> Condition {
-    if let Err(why) = &taken.original {
-        return Condition::Broken(why.clone());
+    if let Err(unknown) = &taken.original {
+        return Condition::Broken(unknown.why.clone());
     }
     if !is_taken(&taken.live) {
         return Condition::PassThrough("the Service leads to its own pods".to_owned());
