@@ -91,7 +91,7 @@ enum Fate {
 
 impl Guard {
     pub(crate) fn new(shared: Arc<Shared>, life: Arc<Life>, plan: Plan, counters: Counters) -> Self {
-        let locals = Arc::new(locals(&plan));
+        let locals = Locals::new(locals(&plan));
         Self {
             shared,
             safe: Safe::new(life.clone()),
@@ -115,6 +115,7 @@ impl Guard {
     /// From now on the interceptor's callers are this exchange's.
     pub(crate) fn receive(&self, kept: &Kept) {
         kept.inbound.set(Some(Inbound {
+            life: self.life.clone(),
             locals: self.locals.clone(),
             counters: self.counters.clone(),
             ending: self.ending.clone(),
