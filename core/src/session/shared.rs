@@ -16,7 +16,7 @@ use crate::cluster::client::LoadError;
 use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
-use crate::exchange::Kept;
+use crate::exchange::{self, Kept, Useless};
 use crate::gateway::GatewaySlot;
 use crate::life::Life;
 use crate::tasks::Tasks;
@@ -50,12 +50,12 @@ pub(crate) struct Shared {
     lives: Mutex<Vec<Arc<Life>>>,
     /// Interceptors that no exchange uses at the moment, by the uid of their Service.
     kept: Mutex<HashMap<String, Kept>>,
+    /// Interceptors that had to stay when they were to go.
+    left: Mutex<Vec<Useless>>,
     /// Services that an exchange of this session works on.
     reserved: Arc<Mutex<HashSet<String>>>,
 }
 
-/// The interceptor of a Service that is gone is taken away within this time; Kubernetes does so, too.
-const STALE: Duration = Duration::from_secs(45);
 /// A Lease of a start that failed is taken away within this time.
 const UNDO: Duration = Duration::from_secs(10);
 
@@ -112,11 +112,16 @@ impl Shared {
 
     async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
         let (cluster, context) = Cluster::connect(&config, deadline).await?;
+        Ok(Self::over(config, cluster, context))
+    }
+
+    /// Without a Lease yet.
+    pub(crate) fn over(config: Config, cluster: Cluster, context: Option<String>) -> Self {
         let id = format!("{:08x}", rand::random::<u32>());
         let who = config.who.clone().unwrap_or_else(who);
         let tasks = Tasks::new();
         let links = Links::new(&config, &who, &tasks);
-        Ok(Self {
+        Self {
             id,
             who,
             config,
@@ -137,8 +142,9 @@ impl Shared {
             restorer: OnceLock::new(),
             lives: Mutex::default(),
             kept: Mutex::default(),
+            left: Mutex::default(),
             reserved: Arc::default(),
-        })
+        }
     }
 
     /// The agent's program, read once.
@@ -268,28 +274,35 @@ impl Shared {
         lock(&self.lives)
     }
 
-    /// Keeps an interceptor for the next exchange of its Service. One that was kept for a Service of that name which is
-    /// another one now is taken away.
+    /// Keeps an interceptor for the next exchange of its Service. Others that were kept for it, or for a Service of that name
+    /// which is another one now, are taken away.
     pub(crate) fn keep(self: &Arc<Self>, kept: Kept) {
         let stale: Vec<Kept> = {
             let mut all = lock(&self.kept);
-            let stale =
-                all.extract_if(|uid, other| uid != kept.service_uid() && other.service() == kept.service());
-            let stale = stale.map(|(_, other)| other).collect();
+            let stale = all.extract_if(|_, other| other.service() == kept.service());
+            let stale = stale.map(|(_, other)| other).filter(|other| other.name() != kept.name()).collect();
             all.insert(kept.service_uid().to_owned(), kept);
             stale
         };
         for other in stale {
-            let shared = self.clone();
-            self.chore("interceptor of a Service that is gone", async move {
-                if let Err(error) = other.remove(&shared, Deadline::after(STALE)).await {
-                    tracing::debug!(
-                        error = error.report(),
-                        "the interceptor of a Service that is gone is left behind"
-                    );
-                }
-            });
+            exchange::in_background(self, Useless::Kept(Box::new(other)));
         }
+    }
+
+    /// Remembers an interceptor that has to stay for now, until the session's end.
+    pub(crate) fn leave(&self, useless: Useless) {
+        lock(&self.left).push(useless);
+    }
+
+    /// The one of that name, whose place is needed.
+    pub(crate) fn take_left(&self, name: &str) -> Option<Useless> {
+        let mut left = lock(&self.left);
+        let at = left.iter().position(|useless| useless.name() == name)?;
+        Some(left.swap_remove(at))
+    }
+
+    pub(crate) fn take_all_left(&self) -> Vec<Useless> {
+        std::mem::take(&mut *lock(&self.left))
     }
 
     pub(crate) fn take_kept(&self, service_uid: &str) -> Option<Kept> {
