@@ -79,7 +79,7 @@ where
     let deadline = Deadline::after(options.deadline.unwrap_or(config.start_deadline));
     let (cluster, _) = Cluster::connect(config, deadline).await?;
     let name = target.name();
-    let live: Service = cluster.get(name, deadline).await?;
+    let live: Service = cluster.named(name, deadline).await?;
     // Where its note is gone, what leads back to its pods knows what it was.
     let (ours, _) = objects::find(&cluster, false, &[Kind::Service], deadline).await?;
     let mut recovered = Recovered {

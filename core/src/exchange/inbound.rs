@@ -46,7 +46,13 @@ impl Endpoint {
         let local = &self.local;
         Some(match refusal.code {
             RefusalCode::Refused => format!("nothing listens at {local}: callers are reset"),
-            _ => format!("{local} takes no connections: {refusal}; callers are reset"),
+            RefusalCode::TimedOut | RefusalCode::Unreachable => {
+                format!("{local} takes no connections ({}): callers are reset", refusal.text)
+            }
+            // No word of the endpoint itself, which the interceptor would hand on.
+            _ => {
+                format!("{local} cannot be connected to ({}): callers go to the original pods", refusal.text)
+            }
         })
     }
 }
@@ -142,6 +148,11 @@ mod tests {
         assert_eq!(endpoint.refused(&nobody), told);
         endpoint.accepted();
         let slow = Refusal::new(RefusalCode::TimedOut, "the local endpoint does not accept");
-        assert!(endpoint.refused(&slow).is_some_and(|text| text.contains("does not accept")));
+        assert!(endpoint.refused(&slow).is_some_and(|text| text.ends_with("accept): callers are reset")));
+        endpoint.accepted();
+        let nowhere = Refusal::new(RefusalCode::Internal, "no such host");
+        assert!(
+            endpoint.refused(&nowhere).is_some_and(|text| text.contains("(no such host): callers go to"))
+        );
     }
 }
