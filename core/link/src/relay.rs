@@ -163,7 +163,7 @@ enum Finished {
 
 type Outcome = Result<Finished, Failed>;
 
-/// Waits until the socket has failed. Made only when that can no longer be seen by reading.
+/// Waits until the socket has failed. There only while that cannot be seen by reading.
 type Failure<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Both directions of a flow.
@@ -181,6 +181,8 @@ struct Both {
     up_done: bool,
     /// The stream has ended its direction, and the socket knows.
     down_done: bool,
+    /// The stream takes nothing, so the socket is not read.
+    blocked: bool,
     last: Option<Box<Last>>,
 }
 
@@ -206,6 +208,7 @@ impl Both {
             chunks: VecDeque::new(),
             up_done: false,
             down_done: false,
+            blocked: false,
             last: None,
         }
     }
@@ -276,13 +279,21 @@ impl Both {
         if self.up_done && self.down_done {
             return Poll::Ready(Some(Ok(Finished::BySocket)));
         }
+        if !self.up_done && !self.blocked {
+            *failed = None;
+            return Poll::Pending;
+        }
+        // Who has ended its direction, or is not read, can still be reset, which no read tells then.
+        let failed = failed.get_or_insert_with(|| Box::pin(socket.failed()));
+        if failed.as_mut().poll(cx).is_ready() {
+            return match self.up_done {
+                true => Poll::Ready(Some(Err(Failed::Socket))),
+                // What the socket holds is still sent, if that can be soon.
+                false => self.begin_last(Err(Failed::Socket), false),
+            };
+        }
         if self.up_done {
-            // Who has ended its direction can still be reset, which no read tells any more; and the stream be cut while the
-            // socket takes nothing.
-            let failed = failed.get_or_insert_with(|| Box::pin(socket.failed()));
-            if failed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Err(Failed::Socket)));
-            }
+            // The stream may be cut while the socket takes nothing.
             if let Poll::Ready(code) = self.send.poll_cut(cx) {
                 return self.begin_last(Err(Failed::Stream(code)), true);
             }
@@ -307,6 +318,7 @@ impl Both {
         socket: &Socket,
         mut end: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Outcome> {
+        self.blocked = false;
         // A read takes two rounds.
         for _ in 0..2 * TURN {
             // Both are seen also while the socket is silent or the stream has no room.
@@ -318,10 +330,14 @@ impl Both {
                 return Poll::Ready(Ok(Finished::Wanted));
             }
             if !self.held.is_empty() {
-                ready!(self.send.poll_send(cx, &mut self.held)).map_err(Failed::stream)?;
+                let sent = self.send.poll_send(cx, &mut self.held);
+                self.blocked = sent.is_pending();
+                ready!(sent).map_err(Failed::stream)?;
                 continue;
             }
-            let room = ready!(self.send.poll_room(cx)).map_err(Failed::stream)?;
+            let room = self.send.poll_room(cx);
+            self.blocked = room.is_pending();
+            let room = ready!(room).map_err(Failed::stream)?;
             let read = ready!(socket.poll_read(cx, room.min(READ))).map_err(|_| Failed::Socket)?;
             let Some(bytes) = read else {
                 self.send.finish();
@@ -398,8 +414,9 @@ impl Socket {
             };
             match read {
                 Ok(0) => return Poll::Ready(Ok(None)),
-                // A little in a big buffer would keep all of it alive until it is acknowledged.
-                Ok(read) if read < most / 4 => {
+                // A little in a big buffer would keep all of it alive until it is acknowledged; what is held is counted by
+                // its bytes.
+                Ok(read) if read < most / 4 * 3 => {
                     return Poll::Ready(Ok(Some(Bytes::copy_from_slice(&buffer))));
                 }
                 Ok(_) => return Poll::Ready(Ok(Some(buffer.freeze()))),
