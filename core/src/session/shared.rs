@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use super::Session;
 use super::parts::{Part, Parts};
 use super::tenure::Tenure;
 use crate::cluster::agent_file::{Agent, Restorer};
@@ -75,7 +76,11 @@ impl Drop for Reservation {
 impl Shared {
     /// Reads the kubeconfig, reaches the cluster and announces the session; undoes that when nobody waits for it
     /// any more, or the time is over.
-    pub(crate) async fn start(config: Config, deadline: Deadline, mut tell: oneshot::Sender<Result<Self>>) {
+    pub(crate) async fn start(
+        config: Config,
+        deadline: Deadline,
+        mut tell: oneshot::Sender<Result<Session>>,
+    ) {
         let late = || Error::deadline("the start of the session");
         let connecting = tokio::time::timeout_at(deadline.instant(), Self::connect(config, deadline));
         let connected = tokio::select! {
@@ -92,11 +97,13 @@ impl Shared {
         let creating = lease::create(&shared.cluster, &shared.id, &shared.who, deadline);
         let announced = tokio::time::timeout_at(deadline.instant(), creating).await;
         let (cluster, id) = (shared.cluster.clone(), shared.id.clone());
-        let undo = match announced.unwrap_or_else(|_| Err(late())) {
+        let unclear = match announced.unwrap_or_else(|_| Err(late())) {
             Ok(uid) => {
                 shared.tenure.stands(&uid);
                 shared.hub.session(SessionState::Ready);
-                tell.send(Ok(shared)).is_err()
+                // One that nobody takes any more is dropped, on whichever way, and ends by that.
+                let _ = tell.send(Ok(Session::of(shared)));
+                false
             }
             Err(error) => {
                 // One that was not answered may have been made all the same.
@@ -105,7 +112,7 @@ impl Shared {
                 unclear
             }
         };
-        if undo && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
+        if unclear && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
             tracing::debug!(error = error.report(), "the Lease of a start that failed was not taken away");
         }
     }

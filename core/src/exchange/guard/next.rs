@@ -127,9 +127,12 @@ impl Guard {
         }
         // A proof wants every connection at one place.
         if self.held == Held::Ours && !is_beside(kept) {
-            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
-            if let Err(error) = proven {
-                self.life.notice(error.to_string());
+            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT));
+            tokio::select! {
+                _ = self.life.end_wanted() => {}
+                proven = proven => if let Err(error) = proven {
+                    self.life.notice(error.to_string());
+                },
             }
         }
         self.link_stands(Health::Up);
