@@ -41,6 +41,7 @@ mod forward;
 mod gateway;
 mod life;
 mod local;
+mod plain;
 mod safety;
 mod session;
 mod state;
