@@ -37,6 +37,7 @@ const AFTER_DROP: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct ExchangeOptions {
     pub(crate) deadline: Option<Duration>,
+    pub(crate) wait: Duration,
 }
 
 impl ExchangeOptions {
@@ -51,6 +52,14 @@ impl ExchangeOptions {
     #[must_use]
     pub fn deadline(mut self, duration: Duration) -> Self {
         self.deadline = Some(duration);
+        self
+    }
+
+    /// How long to wait for a Service that somebody else holds to become free, instead of being refused at once. That does
+    /// not count against the deadline. Default: not at all.
+    #[must_use]
+    pub fn wait(mut self, duration: Duration) -> Self {
+        self.wait = duration.min(crate::deadline::YEAR);
         self
     }
 }

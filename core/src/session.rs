@@ -55,10 +55,18 @@ impl Session {
     /// [`Unauthorized`](crate::ErrorCode::Unauthorized), [`Forbidden`](crate::ErrorCode::Forbidden),
     /// [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) or [`Deadline`](crate::ErrorCode::Deadline).
     pub async fn start(config: Config) -> Result<Self> {
+        Self::start_holding(config, ()).await
+    }
+
+    /// Holds `guard` until a start that was given up is undone.
+    pub(crate) async fn start_holding(config: Config, guard: impl Send + 'static) -> Result<Self> {
         let deadline = Deadline::after(config.start_deadline);
         let (tell, told) = oneshot::channel();
         // A task goes on when the caller gives up, so that a Lease that was made is taken away again.
-        tokio::spawn(Shared::start(config, deadline, tell));
+        tokio::spawn(async move {
+            Shared::start(config, deadline, tell).await;
+            drop(guard);
+        });
         let shared = told.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorCode::Internal, "a fault of kubetether itself: the session's start panicked"))
         })?;

@@ -146,13 +146,15 @@ impl Shared {
         if let Some(agent) = self.agent.get() {
             return Ok(agent);
         }
-        let agent = Agent::load(&self.config.agent)?;
+        let agent = Agent::load(&self.config.agent, self.config.agent_folder.as_deref())?;
         Ok(self.agent.get_or_init(|| agent))
     }
 
     /// The program that puts a Service back from inside the cluster, read once; `None` where there is none.
     pub(crate) fn restorer(&self) -> Option<&Restorer> {
-        self.restorer.get_or_init(|| Restorer::beside(&self.config.agent)).as_ref()
+        self.restorer
+            .get_or_init(|| Restorer::beside(&self.config.agent, self.config.agent_folder.as_deref()))
+            .as_ref()
     }
 
     /// The name of an interceptor that is made now. Once others took this session for dead, what it makes anew bears
