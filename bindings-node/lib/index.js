@@ -1,0 +1,8 @@
+'use strict';
+
+const { KubetetherError } = require('./errors.js');
+const { Events } = require('./events.js');
+const { Exchange, Forward, Session, clean, connect, recover, status } = require('./session.js');
+const { version } = require('../package.json');
+
+module.exports = { Events, Exchange, Forward, KubetetherError, Session, clean, connect, recover, status, version };
