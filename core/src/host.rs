@@ -35,8 +35,8 @@ pub use self::events::Events;
 pub use self::handles::{Exchange, Forward};
 pub use self::session::Session;
 use crate::blocking::runtime::Runtime;
-use crate::options::{self, CleanCall, RecoverCall, SessionOptions, StatusCall};
-use crate::{Config, RecoverOptions, Result, Target};
+use crate::options::{self, CleanCall, CloseCall, RecoverCall, SessionOptions, StatusCall};
+use crate::{Config, Deadline, Error, ErrorCode, RecoverOptions, Result, Target};
 
 /// Where calls begin that have no session yet. Holds nothing but a path.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +87,18 @@ impl Host {
         })
     }
 
+    /// [`create_namespace`](crate::create_namespace), for tests; takes `SessionOptions` and a name.
+    pub fn create_namespace(&self, session: &str, name: &str) -> Call<()> {
+        let (config, name) = (self.config(session), name.to_owned());
+        begin(|_| async move { crate::create_namespace(&config?, &name).await })
+    }
+
+    /// [`delete_namespace`](crate::delete_namespace); takes `SessionOptions`, a name, and `CloseCall`.
+    pub fn delete_namespace(&self, session: &str, name: &str, call: &str) -> Call<()> {
+        let (config, name, call) = (self.config(session), name.to_owned(), options::read::<CloseCall>(call));
+        begin(|_| async move { crate::delete_namespace(&config?, &name, Deadline::from(call?)).await })
+    }
+
     fn config(&self, json: &str) -> Result<Config> {
         let config = Config::try_from(options::read::<SessionOptions>(json)?)?;
         Ok(match &self.folder {
@@ -111,4 +123,10 @@ where
 /// What the engine answers always has a JSON form.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// An error of a face's own: an argument that never reached the engine.
+#[must_use]
+pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
+    Error::new(code, message)
 }

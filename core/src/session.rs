@@ -13,6 +13,8 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::parts::Part;
 pub(crate) use self::shared::{Reservation, Shared, who};
+use crate::cluster::evidence;
+use crate::cluster::names::{KUBETETHER, MANAGED_BY};
 use crate::event::Events;
 use crate::exchange::{self, Exchange, ExchangeOptions};
 use crate::forward::{self, Forward, ForwardOptions};
@@ -111,7 +113,7 @@ impl Session {
         let renewable = options.deadline.is_none().then_some(self.shared.config.start_deadline);
         let name = target.to_string();
         let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
-            exchange::start(&shared, &life, &target, &to, deadline, renewable).await
+            exchange::start(&shared, &life, &target, &to, deadline, renewable, options.wait).await
         };
         self.shared.begin("exchange", name, work).await
     }
@@ -183,6 +185,13 @@ impl Session {
     #[must_use]
     pub fn context(&self) -> Option<&str> {
         self.shared.context.as_deref()
+    }
+
+    /// What the cluster says of the agents in the namespace: conditions, events and last log lines of their pods, for the report
+    /// of a test or of a fault. What cannot be had within five seconds is left out. Cancel-safe.
+    pub async fn evidence(&self) -> Vec<String> {
+        let selector = format!("{MANAGED_BY}={KUBETETHER}");
+        evidence::of_instance(&self.shared.cluster, &selector, Deadline::secs(5)).await
     }
 
     /// Closes all handles in reverse order of their start, and returns when no object of this session

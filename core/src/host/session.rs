@@ -53,6 +53,11 @@ impl Session {
         json(&self.0.get().state())
     }
 
+    /// [`evidence`](crate::Session::evidence): a list of texts.
+    pub fn evidence(&self) -> Call<String> {
+        self.0.call(|session, _| async move { Ok(json(&session.evidence().await)) })
+    }
+
     /// [`close`](crate::Session::close); takes `CloseCall`.
     pub fn close(&self, call: &str) -> Call<()> {
         let call = options::read::<CloseCall>(call);
