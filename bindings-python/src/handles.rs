@@ -31,6 +31,11 @@ impl Session {
         Task::of(self.0.closed())
     }
 
+    /// Gives a list of texts: what the cluster says of the agents.
+    fn evidence(&self) -> Task {
+        Task::of(self.0.evidence())
+    }
+
     /// A subscription of its own.
     fn events(&self) -> Events {
         Events(self.0.events())

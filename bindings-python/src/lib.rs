@@ -3,6 +3,7 @@
 
 mod errors;
 mod handles;
+mod log;
 mod outcome;
 mod task;
 
@@ -18,7 +19,8 @@ use self::task::Task;
 mod _native {
     #[pymodule_export]
     use super::{
-        Events, Exchange, Forward, Session, Task, clean, codes, connect, recover, schema, status, version,
+        Events, Exchange, Forward, Session, Task, clean, codes, connect, create_namespace, delete_namespace,
+        log_to, recover, schema, status, version,
     };
 }
 
@@ -46,6 +48,18 @@ fn recover(folder: &str, options: &str, call: &str) -> Task {
     Task::of(Host::in_folder(folder).recover(options, call))
 }
 
+/// Makes a namespace for a test.
+#[pyfunction]
+fn create_namespace(folder: &str, options: &str, name: &str) -> Task {
+    Task::of(Host::in_folder(folder).create_namespace(options, name))
+}
+
+/// Takes it away; takes `CloseCall`.
+#[pyfunction]
+fn delete_namespace(folder: &str, options: &str, name: &str, call: &str) -> Task {
+    Task::of(Host::in_folder(folder).delete_namespace(options, name, call))
+}
+
 /// The engine's version.
 #[pyfunction]
 fn version() -> &'static str {
@@ -62,4 +76,11 @@ fn schema() -> &'static str {
 #[pyfunction]
 fn codes() -> Vec<(u32, &'static str, &'static str)> {
     ErrorCode::ALL.iter().map(|code| (code.number(), code.as_str(), code.class_name())).collect()
+}
+
+/// Hands what the engine logs from `level` on to `sink(level, target, text)`, by a thread of its own; `None` ends that. Levels are
+/// those of Python's `logging`.
+#[pyfunction]
+fn log_to(py: Python<'_>, sink: Option<Py<PyAny>>, level: u8) -> PyResult<()> {
+    log::register(py, sink, level)
 }

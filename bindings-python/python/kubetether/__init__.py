@@ -12,10 +12,11 @@ The log goes to the :mod:`logging` of Python with :func:`log_to_python`, else to
 
 from __future__ import annotations
 
-import sysconfig as _sysconfig
+import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if _sysconfig.get_config_var("Py_GIL_DISABLED"):
+# A `t` among the flags: built without the GIL.
+if "t" in getattr(_sys, "abiflags", ""):
     raise ImportError(
         "kubetether does not support free-threaded Python: its native module is built for the stable ABI, which such"
         " interpreters lack. Use an interpreter with the GIL."

@@ -25,11 +25,13 @@ def close_json(deadline: Union[float, None]) -> str:
 class BaseSession:
     """One developer's attachment to one cluster and namespace."""
 
-    def __init__(self, native: _native.Session) -> None:
+    def __init__(self, native: _native.Session, *, borrowed: bool = False) -> None:
         self._native = native
         self._info: dict[str, Any] = json.loads(native.info())
         self._handles: weakref.WeakSet[BaseHandle] = weakref.WeakSet()
-        self._leak = _leaks.Leak(self, native, f"session {self.id} in namespace {self.namespace}")
+        self._leak: Union[_leaks.Leak, None] = None
+        if not borrowed:
+            self._leak = _leaks.Leak(self, native, f"session {self.id} in namespace {self.namespace}")
 
     @property
     def id(self) -> str:
@@ -50,6 +52,13 @@ class BaseSession:
     def state(self) -> State:
         """Where it stands."""
         return State.read(self._native.state())
+
+    def _ended(self) -> None:
+        """It is over and known to be, and its handles with it."""
+        if self._leak is not None:
+            self._leak.closed()
+        for handle in list(self._handles):
+            handle._ended()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} in {self.namespace}: {self.state}>"

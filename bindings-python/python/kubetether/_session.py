@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -157,6 +158,12 @@ class Session(BaseSession):
         )
         return Forward(self, _wait(self._native.forward(call)))
 
+    def evidence(self) -> list[str]:
+        """What the cluster says of the agents in the namespace: conditions, events and last log lines of their pods. What cannot
+        be had within five seconds is left out."""
+        lines: list[str] = json.loads(_wait(self._native.evidence()))
+        return lines
+
     def events(self) -> Events:
         """A subscription of its own to what happens from now on."""
         return Events(self._native.events())
@@ -171,9 +178,7 @@ class Session(BaseSession):
             NotRestoredError, DeadlineError: the first thing that could not be put back, after everything was tried.
         """
         _wait(self._native.close(close_json(deadline)))
-        self._leak.closed()
-        for handle in list(self._handles):
-            handle._ended()
+        self._ended()
 
     def closed(self, timeout: Union[float, None] = None) -> str:
         """Waits until it is over, as asked or not; returns the reason.

@@ -8,6 +8,7 @@ background.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, Union
@@ -143,6 +144,11 @@ class Session(BaseSession):
 
         return Starting(start)
 
+    async def evidence(self) -> list[str]:
+        """As :meth:`kubetether.Session.evidence`."""
+        lines: list[str] = json.loads(await _wait(self._native.evidence()))
+        return lines
+
     def events(self) -> Events:
         """As :meth:`kubetether.Session.events`."""
         return Events(self._native.events())
@@ -150,9 +156,7 @@ class Session(BaseSession):
     async def close(self, deadline: Union[float, None] = None) -> None:
         """As :meth:`kubetether.Session.close`."""
         await _wait(self._native.close(close_json(deadline)))
-        self._leak.closed()
-        for handle in list(self._handles):
-            await _ended(handle)
+        await _ended(self)
 
     async def closed(self, timeout: Union[float, None] = None) -> str:
         """As :meth:`kubetether.Session.closed`."""
@@ -239,7 +243,7 @@ class Events(BaseEvents):
         return event
 
 
-async def _ended(handle: BaseHandle) -> None:
+async def _ended(handle: Union[BaseSession, BaseHandle]) -> None:
     """Local servers wait for their threads, which may want this loop."""
     await asyncio.get_running_loop().run_in_executor(None, handle._ended)
 
