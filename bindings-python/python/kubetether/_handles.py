@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from typing import Any, Union
+from typing import Any, Callable, TypeVar, Union
 
 from . import _leaks, _native
 from ._local import Endpoints
@@ -15,6 +15,8 @@ from .options import call_json
 
 #: Where the package lies, and the agent's files in it.
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent")
+
+_H = TypeVar("_H", bound="BaseHandle")
 
 
 def close_json(deadline: Union[float, None]) -> str:
@@ -28,7 +30,8 @@ class BaseSession:
     def __init__(self, native: _native.Session, *, borrowed: bool = False) -> None:
         self._native = native
         self._info: dict[str, Any] = json.loads(native.info())
-        self._handles: weakref.WeakSet[BaseHandle] = weakref.WeakSet()
+        # They live as long as the session does, whether or not anybody holds them: `session.forward(...).address` is enough.
+        self._handles: dict[int, BaseHandle] = {}
         self._leak: Union[_leaks.Leak, None] = None
         if not borrowed:
             self._leak = _leaks.Leak(self, native, f"session {self.id} in namespace {self.namespace}")
@@ -53,11 +56,24 @@ class BaseSession:
         """Where it stands."""
         return State.read(self._native.state())
 
+    def _began(self, handle: _H) -> _H:
+        """From now on it is the session's."""
+        self._handles[handle.id] = handle
+        if self._leak is not None and handle._endpoints is not None:
+            self._leak.endpoints.append(handle._endpoints)
+        handle._forget = weakref.WeakMethod(self._forget)
+        return handle
+
+    def _forget(self, handle: BaseHandle) -> None:
+        self._handles.pop(handle.id, None)
+        if self._leak is not None and handle._endpoints in self._leak.endpoints:
+            self._leak.endpoints.remove(handle._endpoints)
+
     def _ended(self) -> None:
         """It is over and known to be, and its handles with it."""
         if self._leak is not None:
             self._leak.closed()
-        for handle in list(self._handles):
+        for handle in list(self._handles.values()):
             handle._ended()
 
     def __repr__(self) -> str:
@@ -68,18 +84,12 @@ class BaseHandle:
     """A handle of a session; closing the session closes it, too."""
 
     def __init__(
-        self,
-        session: BaseSession,
-        native: Union[_native.Exchange, _native.Forward],
-        what: str,
-        endpoints: Union[Endpoints, None] = None,
+        self, native: Union[_native.Exchange, _native.Forward], endpoints: Union[Endpoints, None] = None
     ) -> None:
         self._native = native
         self._info: dict[str, Any] = json.loads(native.info())
         self._endpoints = endpoints
-        self._session = session
-        self._leak = _leaks.Leak(self, native, what, endpoints)
-        session._handles.add(self)
+        self._forget: Union[weakref.WeakMethod[Callable[[BaseHandle], None]], None] = None
 
     @property
     def id(self) -> int:
@@ -97,8 +107,10 @@ class BaseHandle:
         return Stats.read(self._native.stats())
 
     def _ended(self) -> None:
-        """It is over and known to be: nobody has to be warned, and no local server is needed."""
-        self._leak.closed()
+        """It is over and known to be: no local server is needed."""
+        forget = self._forget() if self._forget is not None else None
+        if forget is not None:
+            forget(self)
         if self._endpoints is not None:
             self._endpoints.stop()
 
@@ -108,10 +120,8 @@ class BaseExchange(BaseHandle):
 
     _native: _native.Exchange
 
-    def __init__(
-        self, session: BaseSession, native: _native.Exchange, to: Any, endpoints: Endpoints
-    ) -> None:
-        super().__init__(session, native, f"exchange of {json.loads(native.info())['service']}", endpoints)
+    def __init__(self, native: _native.Exchange, to: Any, endpoints: Endpoints) -> None:
+        super().__init__(native, endpoints)
         self._to = to
 
     @property
@@ -153,9 +163,6 @@ class BaseForward(BaseHandle):
     """A local port that leads to a place in the cluster."""
 
     _native: _native.Forward
-
-    def __init__(self, session: BaseSession, native: _native.Forward) -> None:
-        super().__init__(session, native, f"forward to {json.loads(native.info())['destination']}")
 
     @property
     def destination(self) -> str:

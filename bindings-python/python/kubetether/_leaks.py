@@ -1,4 +1,4 @@
-"""Sessions and handles that nobody closed: they are told of, and the cluster is put back all the same."""
+"""Sessions that nobody closed: they are told of, and the cluster is put back all the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import time
 import warnings
 import weakref
-from typing import Any, Union
 
 from . import _native
 from ._local import Endpoints
@@ -16,23 +15,20 @@ from ._local import Endpoints
 #: What was not closed when the interpreter ends has this long, in seconds.
 _AT_EXIT = 20.0
 
-_Native = Union[_native.Session, _native.Exchange, _native.Forward]
-
-#: What is open. Python owns sessions in one process only: a forked one has nothing to close.
+#: Sessions that are open. In a forked process those of the parent are none of its business.
 _open: dict[int, Leak] = {}
 #: Closes under way in the background.
 _closing: set[threading.Thread] = set()
 
 
 class Leak:
-    """Stands for one handle until it is closed."""
+    """Stands for one session until it is closed."""
 
-    def __init__(
-        self, owner: object, native: _Native, what: str, endpoints: Union[Endpoints, None] = None
-    ) -> None:
-        self.native: Union[_Native, None] = native
+    def __init__(self, owner: object, native: _native.Session, what: str) -> None:
+        self.native = native
         self.what = what
-        self.endpoints = endpoints
+        #: The local ends of its exchanges.
+        self.endpoints: list[Endpoints] = []
         self.process = os.getpid()
         self._finalizer = weakref.finalize(owner, _collected, self)
         self._finalizer.atexit = False
@@ -42,51 +38,50 @@ class Leak:
         """It was closed as it should be."""
         self._finalizer.detach()
         _open.pop(id(self), None)
-        self.native = None
+
+    def warn(self, when: str) -> None:
+        """Tells whoever turned such warnings on."""
+        warnings.warn(f"unclosed {self.what}: it is closed {when}", ResourceWarning, stacklevel=3)
+
+    def close(self) -> None:
+        """Closes it and waits for that."""
+        try:
+            self.native.close("{}").wait(_AT_EXIT)
+        finally:
+            for endpoints in self.endpoints:
+                endpoints.stop()
 
 
 def _collected(leak: Leak) -> None:
     """Its owner is gone, and it is open."""
-    _open.pop(id(leak), None)
-    native, leak.native = leak.native, None
-    if native is None or leak.process != os.getpid():
+    if _open.pop(id(leak), None) is None or leak.process != os.getpid():
         return
-    if '"closed"' in native.state() or '"lost"' in native.state():
-        if leak.endpoints is not None:
-            leak.endpoints.stop()
-        return
-    warnings.warn(f"unclosed {leak.what}; it is closed in the background", ResourceWarning, stacklevel=2)
-    thread = threading.Thread(
-        target=_close, args=(native, leak.endpoints), name="kubetether-close", daemon=True
-    )
+
+    def close() -> None:
+        try:
+            leak.close()
+        finally:
+            _closing.discard(thread)
+
+    thread = threading.Thread(target=close, name="kubetether-close", daemon=True)
+    _closing.add(thread)
     try:
-        _closing.add(thread)
         thread.start()
     except RuntimeError:
-        # The interpreter ends: dropping the handle is what is left, and the cluster sees to the rest.
+        # The interpreter ends: the engine closes what is dropped, as far as it gets, and the cluster does the rest.
         _closing.discard(thread)
-
-
-def _close(native: Any, endpoints: Union[Endpoints, None]) -> None:
-    try:
-        native.close("{}").wait(_AT_EXIT)
-    finally:
-        if endpoints is not None:
-            endpoints.stop()
-        _closing.discard(threading.current_thread())
+    leak.warn("in the background")
 
 
 @atexit.register
 def _at_exit() -> None:
-    until = time.monotonic() + _AT_EXIT
-    left = [leak for leak in _open.values() if leak.native is not None and leak.process == os.getpid()]
+    left = [leak for leak in _open.values() if leak.process == os.getpid()]
+    _open.clear()
     for leak in left:
-        warnings.warn(
-            f"unclosed {leak.what}; it is closed now that the interpreter ends", ResourceWarning, stacklevel=1
-        )
-    # Handles before their sessions: the last that was opened is the first to be closed.
-    tasks = [leak.native.close("{}") for leak in reversed(left) if leak.native is not None]
-    for task in tasks:
-        task.wait(max(until - time.monotonic(), 0.0))
-    for thread in list(_closing):
+        leak.warn("now that the interpreter ends")
+    threads = [threading.Thread(target=leak.close, daemon=True) for leak in left]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _AT_EXIT
+    for thread in [*threads, *_closing]:
         thread.join(max(until - time.monotonic(), 0.0))

@@ -102,8 +102,8 @@ def recover(
 class Session(BaseSession):
     """One developer's attachment to one cluster and namespace; :func:`connect` makes one.
 
-    A call that returns means: usable. Leaving its ``with`` closes it. One that is never closed gives a ResourceWarning and is
-    closed in the background. May be used from several threads.
+    A call that returns means: usable. Leaving its ``with`` closes it. Handles are the session's: they stay in force until they or the session are closed, also when
+    nobody holds them. A session that is never closed gives a ResourceWarning and is closed in the background. May be used from several threads.
     """
 
     def exchange(
@@ -130,7 +130,7 @@ class Session(BaseSession):
         except BaseException:
             endpoints.stop()
             raise
-        return Exchange(self, native, to, endpoints)
+        return self._began(Exchange(native, to, endpoints))
 
     def forward(
         self,
@@ -156,7 +156,7 @@ class Session(BaseSession):
         call = forward_json(
             destination, to_port, bind=bind, port=port, connections=connections, deadline=deadline
         )
-        return Forward(self, _wait(self._native.forward(call)))
+        return self._began(Forward(_wait(self._native.forward(call))))
 
     def evidence(self) -> list[str]:
         """What the cluster says of the agents in the namespace: conditions, events and last log lines of their pods. What cannot

@@ -119,7 +119,7 @@ class Session(BaseSession):
             except BaseException:
                 endpoints.stop()
                 raise
-            return Exchange(self, native, to, endpoints)
+            return self._began(Exchange(native, to, endpoints))
 
         return Starting(start)
 
@@ -140,7 +140,7 @@ class Session(BaseSession):
         )
 
         async def start() -> Forward:
-            return Forward(self, await _wait(self._native.forward(call)))
+            return self._began(Forward(await _wait(self._native.forward(call))))
 
         return Starting(start)
 

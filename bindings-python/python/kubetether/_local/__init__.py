@@ -39,7 +39,7 @@ def wsgi(app: Callable[..., Any]) -> Wrapped:
     """Says that a callable is a WSGI app, where its signature does not tell."""
 
     def make() -> Server:
-        from .wsgi import WsgiServer
+        from .wsgi_server import WsgiServer
 
         return WsgiServer(app)
 
@@ -50,7 +50,7 @@ def asgi(app: Callable[..., Any]) -> Wrapped:
     """Says that a callable is an ASGI app, where its signature does not tell."""
 
     def make() -> Server:
-        from .asgi import AsgiServer
+        from .asgi_server import AsgiServer
 
         return AsgiServer(app)
 
@@ -62,10 +62,10 @@ def handler(function: Callable[..., Any]) -> Wrapped:
 
     def make() -> Server:
         if _is_async(function):
-            from .asgi import AsgiServer, asgi_of
+            from .asgi_server import AsgiServer, asgi_of
 
             return AsgiServer(asgi_of(function))
-        from .handler import HandlerServer
+        from .callables import HandlerServer
 
         return HandlerServer(function)
 
