@@ -203,6 +203,11 @@ impl Session {
         self.shared.ending.wait("session", deadline.into()).await
     }
 
+    /// The wish alone, without the wait.
+    pub(crate) fn ask_to_close(&self, deadline: Deadline) {
+        self.shared.ending.ask(deadline);
+    }
+
     /// Waits until it is over, as asked or not; returns the reason. Cancel-safe.
     pub async fn closed(&self) -> String {
         let mut state = self.states();

@@ -36,13 +36,13 @@ impl ErrorClass {
 /// The one table: the number is C's `kt_status`, the text is Node's `error.code`, the name with `Error` behind it is Python's
 /// class, and the name in capitals with `KT_` before it is C's constant.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $class:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal, $class:ident;)*) => {
         /// What kind of failure an [`Error`](super::Error) is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
         pub enum ErrorCode {
-            $($(#[$doc])* $name = $number,)*
+            $($(#[doc = $doc])* $name = $number,)*
         }
 
         impl ErrorCode {
@@ -65,6 +65,12 @@ macro_rules! codes {
             #[must_use]
             pub fn class_name(self) -> &'static str {
                 match self { $(Self::$name => concat!(stringify!($name), "Error"),)* }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii_start(),)* }
             }
 
             /// The class it belongs to.

@@ -60,6 +60,7 @@ pub(crate) async fn start(
     to: &To,
     deadline: Deadline,
     renewable: Option<Duration>,
+    wait: Duration,
 ) -> Result<Exchange> {
     if target.kind() != TargetKind::Service {
         return Err(Error::new(
@@ -69,6 +70,33 @@ pub(crate) async fn start(
         .on(target.to_string())
         .try_this("name the Service that leads to it"));
     }
+    let (until, limit) = (Deadline::after(wait), deadline.left());
+    let mut deadline = deadline;
+    loop {
+        let error = match try_to_start(shared, life, target, to, deadline, renewable, until).await {
+            Err(error) if error.code() == ErrorCode::Held && !until.left().is_zero() => error,
+            done => return done,
+        };
+        // Held by this very session, or somebody else was quicker.
+        life.notice(format!("waiting until it is free: {error}"));
+        tokio::select! {
+            _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
+            () = tokio::time::sleep(service::LOOK.min(until.left())) => {}
+        }
+        deadline = Deadline::after(limit);
+    }
+}
+
+/// `until`: how long to wait for somebody else to put the Service back.
+async fn try_to_start(
+    shared: &Arc<Shared>,
+    life: &Arc<Life>,
+    target: &Target,
+    to: &To,
+    deadline: Deadline,
+    renewable: Option<Duration>,
+    until: Deadline,
+) -> Result<Exchange> {
     // Held until what was begun is undone, should it come to that.
     let mut reservation = Some(shared.reserve(target.name())?);
     let mut start = Start {
@@ -76,6 +104,7 @@ pub(crate) async fn start(
         life,
         deadline,
         renewable,
+        until,
         plan: None,
         kept: None,
         unfinished: None,
@@ -97,6 +126,8 @@ pub(super) struct Start<'a> {
     life: &'a Arc<Life>,
     deadline: Deadline,
     renewable: Option<Duration>,
+    /// To wait for a Service that somebody else holds.
+    until: Deadline,
     plan: Option<Plan>,
     /// What stands.
     kept: Option<Kept>,
@@ -117,6 +148,7 @@ impl<'a> Start<'a> {
             life,
             deadline,
             renewable: None,
+            until: deadline.at_most(Duration::ZERO),
             plan: None,
             kept: None,
             unfinished: None,
@@ -210,19 +242,48 @@ impl<'a> Start<'a> {
     /// which does not count against the time of the start unless the caller gave it one of its own.
     async fn claim(&mut self, found: Service, own: &str) -> Result<(Service, Option<Note>)> {
         let (cluster, life) = (&self.shared.cluster, self.life);
-        let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
-        let tell = |text| life.notice(text);
+        let left = self.deadline.left();
         let uid = found.metadata.uid.clone().unwrap_or_default();
         let claimed = tokio::select! {
-            claimed = service::claim(cluster, found, own, limit, tell) => claimed?,
+            claimed = self.claim_or_wait(found, own) => claimed?,
             _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
         };
+        if !self.until.left().is_zero() {
+            // Waiting does not count.
+            self.deadline = self.deadline.at_least(left);
+        }
         if let Some(duration) = self.renewable {
             self.deadline = self.deadline.at_least(duration);
         }
         // What was put back by hand before is wanted again.
         lease::unmark_recovered(cluster, own, &uid, self.deadline).await?;
         Ok(claimed)
+    }
+
+    /// The Service once it is free, if that comes in time; also that of a holder who turns out to be dead. Cancel-safe.
+    async fn claim_or_wait(&self, mut found: Service, own: &str) -> Result<(Service, Option<Note>)> {
+        let (cluster, life, until) = (&self.shared.cluster, self.life, self.until);
+        let name = found.metadata.name.clone().unwrap_or_default();
+        let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
+        let limit = limit.at_least(until.left());
+        let mut held = None;
+        loop {
+            // Again and again, since one who lives may die.
+            let claiming = service::claim(cluster, found.clone(), own, limit, |text| life.notice(text));
+            let (waits, refused) = (!until.left().is_zero(), held.take());
+            let claimed = tokio::select! {
+                claimed = claiming => claimed,
+                freed = service::freed(cluster, &name, own), if waits => {
+                    found = freed?;
+                    continue;
+                }
+                Some(error) = over(until, refused) => return Err(error),
+            };
+            match claimed {
+                Err(error) if error.code() == ErrorCode::Held && waits => held = Some(error),
+                claimed => return claimed,
+            }
+        }
     }
 
     /// An interceptor for this Service with a link to it: one that was kept, or a new one.
@@ -310,6 +371,15 @@ impl<'a> Start<'a> {
             self.life.notice(error.report());
         }
     }
+}
+
+/// The error, at the moment; never without one.
+async fn over(until: Deadline, error: Option<Error>) -> Option<Error> {
+    if error.is_none() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep_until(until.instant()).await;
+    error
 }
 
 impl Kept {

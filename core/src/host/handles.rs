@@ -39,10 +39,11 @@ macro_rules! handle {
                 json(&self.0.get().stats())
             }
 
-            /// Ends it and waits for that; takes `CloseCall`.
+            /// Ends it and waits for that; takes `CloseCall`. Cancelling the call ends only the wait.
             pub fn close(&self, call: &str) -> Call<()> {
-                let call = options::read::<CloseCall>(call);
-                self.0.call(|handle, _| async move { handle.close(Deadline::from(call?)).await })
+                let deadline = options::read::<CloseCall>(call).map(Deadline::from);
+                self.0.ask(&deadline, |handle, deadline| handle.ask_to_close(deadline));
+                self.0.call(|handle, _| async move { handle.close(deadline?).await })
             }
 
             /// Waits until it is over, as asked or not: `State`.

@@ -58,10 +58,11 @@ impl Session {
         self.0.call(|session, _| async move { Ok(json(&session.evidence().await)) })
     }
 
-    /// [`close`](crate::Session::close); takes `CloseCall`.
+    /// [`close`](crate::Session::close); takes `CloseCall`. It is asked for at once: cancelling the call ends only the wait.
     pub fn close(&self, call: &str) -> Call<()> {
-        let call = options::read::<CloseCall>(call);
-        self.0.call(|session, _| async move { session.close(Deadline::from(call?)).await })
+        let deadline = options::read::<CloseCall>(call).map(Deadline::from);
+        self.0.ask(&deadline, crate::Session::ask_to_close);
+        self.0.call(|session, _| async move { session.close(deadline?).await })
     }
 
     /// [`closed`](crate::Session::closed): the reason.
@@ -92,6 +93,15 @@ impl<T> Held<T> {
         match &self.inner {
             Some(inner) => inner,
             None => unreachable!("it is there until it is dropped"),
+        }
+    }
+}
+
+impl<T> Held<T> {
+    /// Says something that needs no wait, unless the arguments were wrong or the process was forked.
+    pub(super) fn ask<A: Copy>(&self, argument: &Result<A>, say: impl FnOnce(&T, A)) {
+        if let (Ok(argument), Ok(())) = (argument, self.runtime.check()) {
+            say(self.get(), *argument);
         }
     }
 }

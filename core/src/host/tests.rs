@@ -123,3 +123,22 @@ fn no_event_is_lost_by_a_wait_that_is_given_up() {
     assert!(!events.ready().join().unwrap());
     assert_eq!((events.take(), events.dropped()), (None, 0));
 }
+
+#[test]
+fn the_log_goes_to_the_sink_and_to_nobody_after_it_was_cleared() {
+    let (tell, told) = mpsc::channel();
+    log::set_sink(log::Level::Debug, move |record| {
+        tracing::warn!(target: "kubetether::test", "what the sink says itself");
+        if record.target == "kubetether::test" {
+            tell.send((record.level, record.message.to_owned())).unwrap();
+        }
+    })
+    .unwrap();
+    tracing::debug!(target: "kubetether::test", port = 80, "taken");
+    tracing::trace!(target: "kubetether::test", "too fine");
+    tracing::error!(target: "another::library", "not ours");
+    assert_eq!(told.recv_timeout(LONG).unwrap(), (log::Level::Debug, "taken port=80".to_owned()));
+    log::clear_sink();
+    tracing::error!(target: "kubetether::test", "nobody listens");
+    assert!(told.recv_timeout(LONG).is_err(), "the sink is gone, and nothing else was told");
+}
