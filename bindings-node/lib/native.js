@@ -27,6 +27,11 @@ function settle(number, error, result, handle) {
   else call.reject(failure(error, call.from));
 }
 
+/** What JSON has no word for is refused by the engine, not taken for nothing. */
+function json(options) {
+  return JSON.stringify(options, (_, value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value));
+}
+
 function parse(json) {
   return fromSchema(JSON.parse(json));
 }
@@ -48,7 +53,7 @@ function call(method, handle, options, { session = {}, signal, waits = false } =
   const from = {};
   Error.captureStackTrace(from, call);
   return new Promise((resolve, reject) => {
-    const number = native().call(method, handle, JSON.stringify(options), JSON.stringify(session));
+    const number = native().call(method, handle, json(options), json(session));
     const alive = waits ? undefined : new Alive();
     const abort = () => {
       calls.delete(number);

@@ -55,6 +55,11 @@ class Session extends Handle {
     return new Forward(this, await this._call('forward', { ...toSchema(options), destination }, { signal }));
   }
 
+  /** What the cluster says of kubetether's pods in the namespace: conditions, events, last log lines. */
+  evidence({ signal } = {}) {
+    return this._call('evidence', {}, { signal });
+  }
+
   /** What happens from now on, a snapshot first. */
   events({ signal } = {}) {
     return new Events(this._with(events), signal);
@@ -75,7 +80,7 @@ class Exchange extends Handle {
 
   /** Tells the handles of a session apart; events carry it. */
   get id() {
-    return this.#told.id;
+    return this.#told.handle;
   }
 
   get service() {
@@ -115,7 +120,7 @@ class Forward extends Handle {
 
   /** Tells the handles of a session apart; events carry it. */
   get id() {
-    return this.#told.id;
+    return this.#told.handle;
   }
 
   get destination() {
@@ -128,11 +133,16 @@ class Forward extends Handle {
   }
 
   get host() {
-    return new URL(`tcp://${this.address}`).hostname.replace(/^\[|\]$/g, '');
+    return this.#told.host;
   }
 
   get port() {
-    return Number(new URL(`tcp://${this.address}`).port);
+    return this.#told.port;
+  }
+
+  /** Where it leads, for a client of such a protocol. */
+  url(path = '', scheme = 'http') {
+    return `${scheme}://${this.address}${path}`;
   }
 
   /** What has gone through it so far. */

@@ -122,8 +122,11 @@ pub(crate) fn begin(
         ("forward", Some(H::Session(session))) => {
             gives(session.forward(json), tell, |forward| (forward.info(), H::Forward(forward)))
         }
+        ("evidence", Some(H::Session(session))) => tells(session.evidence(), tell),
         ("close", Some(H::Session(session))) => ends(session.close(json), tell),
-        ("closed", Some(H::Session(session))) => tells(session.closed(), tell),
+        ("closed", Some(H::Session(session))) => {
+            then(session.closed(), tell, |reason| Value::Json(serde_json::Value::String(reason).to_string()))
+        }
 
         ("close", Some(H::Exchange(exchange))) => ends(exchange.close(json), tell),
         ("closed", Some(H::Exchange(exchange))) => tells(exchange.closed(), tell),
