@@ -53,7 +53,7 @@ fn number_of(level: Level) -> u8 {
         Level::Warn => 30,
         Level::Info => 20,
         Level::Debug => 10,
-        _ => 5,
+        Level::Trace | _ => 5,
     }
 }
 
