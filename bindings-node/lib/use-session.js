@@ -15,11 +15,13 @@ const CLOSE = 30;
  */
 function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}) {
   let session;
+  // Waited for: node:test runs the hooks of a file at the same time.
+  let starting;
   /** What the running test started. */
   let started;
 
   const start = async (work) => {
-    const handle = await work(current());
+    const handle = await work((await starting) ?? current());
     started?.push(handle);
     return handle;
   };
@@ -29,7 +31,8 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
   };
 
   beforeAll(async () => {
-    session = await connect(options);
+    starting = connect(options);
+    session = await starting;
   }, (options.startDeadline ?? START) + BEYOND);
   beforeEach(async () => {
     started = [];
@@ -47,7 +50,7 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
   afterAll(async () => {
     // None, when it could not be started.
     await session?.close({ deadline: CLOSE });
-    session = undefined;
+    starting = session = undefined;
   }, CLOSE + BEYOND);
 
   return {
