@@ -122,7 +122,8 @@ fn find(folder: Option<&Path>) -> Result<PathBuf> {
         missing("the agent's file cannot be looked up: this program's own place is unknown".into())
             .because(error)
     })?;
-    let beside: Vec<&Path> = folder.into_iter().chain(program.parent()).collect();
+    let mut beside: Vec<&Path> = folder.into_iter().chain(program.parent()).collect();
+    beside.dedup();
     // Only there: a file that somebody else may have put into a folder above is not to be run.
     let around = beside.iter().flat_map(|folder| folder.ancestors());
     let built = around.filter(|folder| folder.ends_with("target")).map(|target| target.join("agent"));

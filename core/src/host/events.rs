@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
+
 use super::{Call, json};
-use crate::Result;
 use crate::blocking::runtime::Runtime;
+use crate::{Event, Result};
 
 /// A subscription to what happens in a session. [`ready`](Self::ready) waits, [`take`](Self::take) takes; so a wait that is
 /// given up loses nothing.
@@ -24,7 +26,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Next {
-    /// At most one: the subscription itself is the queue.
+    /// Received and not taken: one or two, since the subscription itself is the queue.
     event: VecDeque<String>,
     dropped: u64,
     over: bool,
@@ -50,6 +52,13 @@ impl Events {
     /// The next event (`Event` of the schema), if there is one already.
     #[must_use]
     pub fn take(&self) -> Option<String> {
+        if let Some(event) = self.shared.next().event.pop_front() {
+            return Some(event);
+        }
+        // Whoever waits has the subscription, and there is nothing in it then.
+        let mut source = self.shared.source.try_lock().ok()?;
+        self.shared.received(source.next().now_or_never()?, source.dropped());
+        drop(source);
         self.shared.next().event.pop_front()
     }
 
@@ -71,13 +80,18 @@ impl Shared {
         }
         let event = source.next().await;
         // No wait between here and the return: what was received is not lost.
+        Ok(self.received(event, source.dropped()))
+    }
+
+    /// Whether that was an event.
+    fn received(&self, event: Option<Event>, dropped: u64) -> bool {
         let mut next = self.next();
-        next.dropped = source.dropped();
+        next.dropped = dropped;
         match event {
             Some(event) => next.event.push_back(json(&event)),
             None => next.over = true,
         }
-        Ok(!next.over)
+        !next.over
     }
 
     fn next(&self) -> MutexGuard<'_, Next> {

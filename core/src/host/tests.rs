@@ -113,7 +113,8 @@ fn no_event_is_lost_by_a_wait_that_is_given_up() {
         drop(waiting);
     }
     for step in 1..=50 {
-        assert!(events.ready().join().unwrap());
+        // Also without a wait.
+        assert!(step > 40 || events.ready().join().unwrap());
         assert!(events.take().unwrap().contains(&format!("\"step\":{step},")));
     }
     assert!(events.take().is_none());

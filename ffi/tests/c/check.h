@@ -17,7 +17,7 @@
     } while (0)
 
 /* Says what failed. */
-static void must(kt_status status, kt_error *error, const char *what, int line) {
+static inline void must(kt_status status, kt_error *error, const char *what, int line) {
     if (status != KT_OK) {
         fprintf(stderr, "line %d: %s: %s: %s\n", line, what, kt_status_name(status).ptr, kt_error_report(error).ptr);
         exit(1);
@@ -28,7 +28,7 @@ static void must(kt_status status, kt_error *error, const char *what, int line) 
 #define OK(call) must((call), error, #call, __LINE__)
 
 /* Takes a text's content away; freed by the caller. */
-static char *own(kt_text *text) {
+static inline char *own(kt_text *text) {
     kt_str view = kt_text_get(text);
     char *copy = (char *)malloc(view.len + 1);
     CHECK(copy != NULL && view.ptr[view.len] == 0 && strlen(view.ptr) == view.len);

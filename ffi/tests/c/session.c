@@ -269,7 +269,7 @@ int main(void) {
     call = "{\"dry_run\": true, \"deadline\": 60}";
     OK(kt_cluster_clean(NULL, 0, call, strlen(call), &text, &error));
     told = own(text);
-    CHECK(strncmp(told, "{\"restored\":[],\"deleted\":[", 28) == 0);
+    CHECK(strstr(told, "{\"restored\":[],\"deleted\":[") == told);
     free(told);
     stop_server(&mine);
     stop_server(&theirs);
