@@ -49,3 +49,4 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 -include tests/tests.mk
 -include tests/sim/sim.mk
 -include ffi/c.mk
+-include bindings-python/python.mk

@@ -287,6 +287,7 @@ def test_long(kube, tmp_path):
     assert process.returncode == (2 if how == "ctrl-c" else 1), out
 
 
+@pytest.mark.timeout(400)
 def test_a_worker_for_each_processor(pytester: pytest.Pytester, cluster: Cluster) -> None:
     """Forty tests over eight Services with eight workers: each waits for the Service that another one holds."""
     services = [f"shop-{number}" for number in range(8)]
@@ -294,7 +295,7 @@ def test_a_worker_for_each_processor(pytester: pytest.Pytester, cluster: Cluster
         cluster.service(name)
     for name in services:
         cluster.wait_for(name)
-    pytester.makeini("[pytest]\nkube_wait = 120\n")
+    pytester.makeini("[pytest]\nkube_wait = 240\n")
     pytester.makepyfile(
         PREAMBLE
         + """

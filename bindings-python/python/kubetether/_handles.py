@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from typing import Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from . import _leaks, _native
 from ._local import Endpoints
@@ -15,6 +15,10 @@ from .options import call_json
 
 #: Where the package lies, and the agent's files in it.
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent")
+
+if TYPE_CHECKING:
+    from ._native import Exchange as NativeExchange
+    from ._native import Forward as NativeForward
 
 _H = TypeVar("_H", bound="BaseHandle")
 
@@ -84,7 +88,7 @@ class BaseHandle:
     """A handle of a session; closing the session closes it, too."""
 
     def __init__(
-        self, native: Union[_native.Exchange, _native.Forward], endpoints: Union[Endpoints, None] = None
+        self, native: Union[NativeExchange, NativeForward], endpoints: Union[Endpoints, None] = None
     ) -> None:
         self._native = native
         self._info: dict[str, Any] = json.loads(native.info())
@@ -118,9 +122,9 @@ class BaseHandle:
 class BaseExchange(BaseHandle):
     """All traffic of a Service comes here."""
 
-    _native: _native.Exchange
+    _native: NativeExchange
 
-    def __init__(self, native: _native.Exchange, to: Any, endpoints: Endpoints) -> None:
+    def __init__(self, native: NativeExchange, to: Any, endpoints: Endpoints) -> None:
         super().__init__(native, endpoints)
         self._to = to
 
@@ -162,7 +166,7 @@ class BaseExchange(BaseHandle):
 class BaseForward(BaseHandle):
     """A local port that leads to a place in the cluster."""
 
-    _native: _native.Forward
+    _native: NativeForward
 
     @property
     def destination(self) -> str:

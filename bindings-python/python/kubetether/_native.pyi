@@ -2,6 +2,24 @@
 
 from typing import Any, Callable, Optional, final
 
+__all__ = [
+    "Events",
+    "Exchange",
+    "Forward",
+    "Session",
+    "Task",
+    "clean",
+    "codes",
+    "connect",
+    "create_namespace",
+    "delete_namespace",
+    "log_to",
+    "recover",
+    "schema",
+    "status",
+    "version",
+]
+
 @final
 class Task:
     """An engine call that goes on by itself. Dropping it cancels it."""

@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union
 
 from . import _native
 from ._handles import (
@@ -37,7 +37,14 @@ if TYPE_CHECKING:
 __all__ = ["Events", "Exchange", "Forward", "Session", "Starting", "clean", "connect", "recover", "status"]
 
 
-_T = TypeVar("_T", "Session", "Exchange", "Forward")
+class Closable(Protocol):
+    """What an ``async with`` closes."""
+
+    async def close(self, deadline: Union[float, None] = None) -> None:
+        """Ends it."""
+
+
+_T = TypeVar("_T", bound=Closable)
 
 
 class Starting(Generic[_T]):

@@ -18,6 +18,7 @@ class Server(Protocol):
     @property
     def port(self) -> int:
         """The port on 127.0.0.1 while it runs."""
+        ...
 
     def start(self) -> None:
         """Opens the port."""
@@ -106,7 +107,7 @@ class Endpoints:
         if isinstance(to, str):
             return to
         if isinstance(to, os.PathLike):
-            return os.path.abspath(os.fspath(to))
+            return os.path.abspath(str(os.fspath(to)))
         if isinstance(to, tuple):
             if len(to) != 2 or not isinstance(to[0], str) or not isinstance(to[1], int):
                 raise TypeError(f"to= as a tuple is (host, port), not {to!r}")

@@ -181,7 +181,7 @@ def parse_head(head: bytes) -> Request:
         raise BadRequest(400, "not an HTTP/1 request") from None
     if version not in ("HTTP/1.1", "HTTP/1.0"):
         raise BadRequest(505, f"{version} is not spoken here")
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():

@@ -6,7 +6,7 @@ import logging
 import socket
 import traceback
 from collections.abc import Iterable
-from typing import BinaryIO, Callable, Union
+from typing import BinaryIO, Callable, Union, cast
 
 from .http import (
     BODY_LIMIT,
@@ -38,7 +38,8 @@ class HttpServer(LocalServer):
         raise NotImplementedError
 
     def serve(self, connection: socket.socket) -> None:
-        with connection.makefile("rb", 64 * 1024) as source:
+        source = cast(BinaryIO, connection.makefile("rb", buffering=64 * 1024))
+        with source:
             while self._one(connection, source):
                 pass
 
@@ -92,7 +93,7 @@ class BodyReader:
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, or all; empty at the end."""
-        if size is None or size < 0:
+        if size < 0:
             return b"".join(self)
         out = bytearray()
         while len(out) < size and self._ready():
@@ -119,7 +120,8 @@ class BodyReader:
 
     def readlines(self, hint: int = -1) -> list[bytes]:
         """Lines, until ``hint`` bytes are exceeded."""
-        lines, size = [], 0
+        lines: list[bytes] = []
+        size = 0
         while line := self.readline():
             lines.append(line)
             size += len(line)
@@ -138,7 +140,8 @@ class BodyReader:
 
     def whole(self) -> bytes:
         """All of it, as far as it may be held in memory."""
-        pieces, size = [], 0
+        pieces: list[bytes] = []
+        size = 0
         for piece in self:
             size += len(piece)
             if size > BODY_LIMIT:

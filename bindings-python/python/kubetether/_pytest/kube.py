@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any, Union
 
 import pytest
@@ -135,7 +135,7 @@ def close_now(handle: BaseHandle) -> None:
 
 
 @contextlib.contextmanager
-def connected(config: pytest.Config, **options: Any) -> Iterator[_session.Session]:
+def connected(config: pytest.Config, **options: Any) -> Generator[_session.Session, None, None]:
     """A session by the options of this run."""
     for name in ("kubeconfig", "context", "namespace"):
         options.setdefault(name, setting(config, name))
@@ -154,7 +154,7 @@ def connected(config: pytest.Config, **options: Any) -> Iterator[_session.Sessio
 
 
 @contextlib.contextmanager
-def skipping(config: pytest.Config) -> Iterator[None]:
+def skipping(config: pytest.Config) -> Generator[None, None, None]:
     """Around the first call to the cluster: skips the test where there is none, for --kube-skip-unreachable."""
     try:
         yield
