@@ -18,6 +18,10 @@ class Events {
   #last = Promise.resolve();
   #alive;
   #dropped = 0;
+  /** The session is over: what is left to tell comes at once, and is waited for. */
+  #ending = false;
+  #waiting = false;
+  #toTheEnd;
 
   constructor(handle, signal) {
     this.#handle = handle;
@@ -44,15 +48,27 @@ class Events {
   async #next() {
     if (this.#stop.signal.aborted) return END;
     try {
+      const there = ask('take', this.#handle);
+      if (there !== null) return { done: false, value: there };
       // Waiting takes nothing: a wait that is given up loses no event.
-      const more = await call('ready', this.#handle, {}, { signal: this.#signal, waits: true });
+      this.#waiting = true;
+      const more = await call('ready', this.#handle, {}, { signal: this.#signal, waits: !this.#ending });
       if (!more || this.#stop.signal.aborted) return this.#end();
       return { done: false, value: ask('take', this.#handle) };
     } catch (error) {
       if (this.#stop.signal.aborted) return END;
       this.#end();
       throw error;
+    } finally {
+      this.#waiting = false;
+      this.#toTheEnd?.release();
     }
+  }
+
+  /** @protected */
+  _ending() {
+    this.#ending = true;
+    if (this.#waiting) this.#toTheEnd = new Alive();
   }
 
   async return() {

@@ -12,11 +12,14 @@ class Session extends Handle {
   #told;
 
   #served = new Set();
+  /** Subscriptions, held weakly. */
+  #events = new Set();
 
   constructor({ handle, info }) {
     super(handle, `the session in namespace ${info.namespace}`);
     this.#told = info;
     this._whenEnded(unclosed.closeAtEnd(this));
+    this._whenEnded(() => this.#events.forEach((entry) => entry.deref()?._ending()));
     this._whenEnded(() => Promise.all([...this.#served].map((close) => close())));
   }
 
@@ -62,7 +65,10 @@ class Session extends Handle {
 
   /** What happens from now on, a snapshot first. */
   events({ signal } = {}) {
-    return new Events(this._with(events), signal);
+    const subscription = new Events(this._with(events), signal);
+    for (const entry of this.#events) if (entry.deref() === undefined) this.#events.delete(entry);
+    this.#events.add(new WeakRef(subscription));
+    return subscription;
   }
 }
 
