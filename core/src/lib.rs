@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! The library installs no logger, builds no runtime (but see [`blocking`]), changes no environment
+//! The library installs no logger and builds no runtime unasked (see [`blocking`] and [`host`]), changes no environment
 //! and keeps no global state. It logs by [`tracing`].
 
 #![allow(

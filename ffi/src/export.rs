@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kubetether::Result;
+use kubetether::{ErrorCode, Result, host};
 
 use crate::handle::{self, kt_error};
 use crate::status::{KT_INTERNAL, KT_OK, kt_status};
@@ -108,8 +108,12 @@ pub(crate) unsafe fn call<T: Outcome>(
         Ok(Ok(outcome)) => return outcome.status(),
         Ok(Err(failure)) => failure,
         Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text =
+                text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+            let fault = host::error(ErrorCode::Internal, format!("a fault of kubetether itself: {text}"));
             drop_quietly(panic);
-            return KT_INTERNAL;
+            fault
         }
     };
     let status = kt_status::of(failure.code());
@@ -152,4 +156,36 @@ impl Neutral for u64 {
 
 impl Neutral for usize {
     const NEUTRAL: Self = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+
+    /// Panics again when it is dropped.
+    struct Stubborn;
+
+    impl Drop for Stubborn {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_at_the_boundary_as_a_fault_that_is_told() {
+        let mut error: *mut kt_error = ptr::null_mut();
+        // SAFETY: a place of this test's own, then none.
+        let told = unsafe { call(&raw mut error, || -> Result<()> { panic!("on purpose") }) };
+        assert_eq!(told, KT_INTERNAL);
+        let failure = handle::get(error.cast_const()).unwrap();
+        assert!(format!("{failure:?}").contains("Failure"));
+        assert_eq!(handle::free(error), KT_OK);
+        // SAFETY: as above.
+        let untold = unsafe { call(ptr::null_mut(), || -> Result<()> { std::panic::panic_any(Stubborn) }) };
+        assert_eq!(untold, KT_INTERNAL);
+        assert_eq!(plain(|| -> u64 { panic!("on purpose") }), 0);
+        assert_eq!(plain(|| -> kt_status { std::panic::panic_any(Stubborn) }), KT_INTERNAL);
+    }
 }

@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     OK(kt_session_events(session, &unheard, &error));
     warm = count / 5;
     for (int i = 0; i < warm; i++) once(session);
-    before = settled(0);
+    before = descriptors();
     kib = resident_kib();
     start = now();
     for (int i = warm; i < count; i++) once(session);
