@@ -17,6 +17,7 @@ mod safe;
 mod service;
 mod start;
 mod stop;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::safe::Safe;
-pub(crate) use self::start::{Kept, start};
+pub(crate) use self::start::Kept;
+pub(crate) use self::wait::start_when_free;
 use crate::life::Life;
 use crate::stats::{Counters, Stats};
 use crate::to::Local;

@@ -109,11 +109,11 @@ impl Session {
         Error: From<T::Error>,
     {
         let target: Target = target.try_into()?;
-        let deadline = self.start_deadline(options.deadline);
+        let limit = options.deadline.unwrap_or(self.shared.config.start_deadline);
         let renewable = options.deadline.is_none().then_some(self.shared.config.start_deadline);
         let name = target.to_string();
         let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
-            exchange::start(&shared, &life, &target, &to, deadline, renewable, options.wait).await
+            exchange::start_when_free(&shared, &life, &target, &to, limit, renewable, options.wait).await
         };
         self.shared.begin("exchange", name, work).await
     }

@@ -14,9 +14,6 @@ use crate::cluster::lease::{self, Known, Recovery};
 use crate::cluster::{Cluster, api, fields, names, quota};
 use crate::{Deadline, Error, ErrorCode, Result};
 
-/// One look takes no longer, with a server that answers.
-const ONE_LOOK: Duration = Duration::from_secs(10);
-
 /// Finds out whether the Service may be taken: refused when somebody else who lives holds it. Whether the holder lives may
 /// have to be watched for half a minute, of which `tell` hears. Returns the Service as it is then, with the note of a dead
 /// holder, or of an exchange of the `own` Lease that could not be put back, if there is one. Cancel-safe.
@@ -61,23 +58,6 @@ pub(crate) async fn claim(
         service = now;
         if same {
             return Ok((service, Some(note)));
-        }
-    }
-}
-
-/// Between two looks at a Service that somebody holds.
-pub(crate) const LOOK: Duration = Duration::from_millis(500);
-
-/// Waits until nobody but the `own` Lease holds the Service. What cannot be read at the moment is read again. Cancel-safe.
-pub(crate) async fn freed(cluster: &Cluster, name: &str, own: &str) -> Result<Service> {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let live = match cluster.get::<Service>(name, Deadline::after(ONE_LOOK)).await {
-            Err(error) if api::is_passing(&error) => continue,
-            live => live?,
-        };
-        if Note::of(&live)?.is_none_or(|note| note.holders.iter().all(|holder| holder.lease == own)) {
-            return Ok(live);
         }
     }
 }

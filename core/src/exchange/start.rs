@@ -15,7 +15,7 @@ use super::inbound::InboundSlot;
 use super::interceptor::Interceptor;
 use super::note::Note;
 use super::plan::Plan;
-use super::{Exchange, ExchangedPort, interceptor, policies, prove, service};
+use super::{Exchange, ExchangedPort, interceptor, policies, prove, service, wait};
 use crate::cluster::agent_link::AgentLink;
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
@@ -52,7 +52,7 @@ pub(crate) struct Kept {
     pub(super) made_under: String,
 }
 
-/// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free. On success a task of the session watches over it.
+/// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free, for which it waits `until` then. On success a task of the session watches over it.
 pub(crate) async fn start(
     shared: &Arc<Shared>,
     life: &Arc<Life>,
@@ -60,7 +60,7 @@ pub(crate) async fn start(
     to: &To,
     deadline: Deadline,
     renewable: Option<Duration>,
-    wait: Duration,
+    until: Deadline,
 ) -> Result<Exchange> {
     if target.kind() != TargetKind::Service {
         return Err(Error::new(
@@ -70,33 +70,6 @@ pub(crate) async fn start(
         .on(target.to_string())
         .try_this("name the Service that leads to it"));
     }
-    let (until, limit) = (Deadline::after(wait), deadline.left());
-    let mut deadline = deadline;
-    loop {
-        let error = match try_to_start(shared, life, target, to, deadline, renewable, until).await {
-            Err(error) if error.code() == ErrorCode::Held && !until.left().is_zero() => error,
-            done => return done,
-        };
-        // Held by this very session, or somebody else was quicker.
-        life.notice(format!("waiting until it is free: {error}"));
-        tokio::select! {
-            _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
-            () = tokio::time::sleep(service::LOOK.min(until.left())) => {}
-        }
-        deadline = Deadline::after(limit);
-    }
-}
-
-/// `until`: how long to wait for somebody else to put the Service back.
-async fn try_to_start(
-    shared: &Arc<Shared>,
-    life: &Arc<Life>,
-    target: &Target,
-    to: &To,
-    deadline: Deadline,
-    renewable: Option<Duration>,
-    until: Deadline,
-) -> Result<Exchange> {
     // Held until what was begun is undone, should it come to that.
     let mut reservation = Some(shared.reserve(target.name())?);
     let mut start = Start {
@@ -242,10 +215,11 @@ impl<'a> Start<'a> {
     /// which does not count against the time of the start unless the caller gave it one of its own.
     async fn claim(&mut self, found: Service, own: &str) -> Result<(Service, Option<Note>)> {
         let (cluster, life) = (&self.shared.cluster, self.life);
+        let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
         let left = self.deadline.left();
         let uid = found.metadata.uid.clone().unwrap_or_default();
         let claimed = tokio::select! {
-            claimed = self.claim_or_wait(found, own) => claimed?,
+            claimed = wait::claim(cluster, life, found, own, limit, self.until) => claimed?,
             _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
         };
         if !self.until.left().is_zero() {
@@ -258,32 +232,6 @@ impl<'a> Start<'a> {
         // What was put back by hand before is wanted again.
         lease::unmark_recovered(cluster, own, &uid, self.deadline).await?;
         Ok(claimed)
-    }
-
-    /// The Service once it is free, if that comes in time; also that of a holder who turns out to be dead. Cancel-safe.
-    async fn claim_or_wait(&self, mut found: Service, own: &str) -> Result<(Service, Option<Note>)> {
-        let (cluster, life, until) = (&self.shared.cluster, self.life, self.until);
-        let name = found.metadata.name.clone().unwrap_or_default();
-        let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
-        let limit = limit.at_least(until.left());
-        let mut held = None;
-        loop {
-            // Again and again, since one who lives may die.
-            let claiming = service::claim(cluster, found.clone(), own, limit, |text| life.notice(text));
-            let (waits, refused) = (!until.left().is_zero(), held.take());
-            let claimed = tokio::select! {
-                claimed = claiming => claimed,
-                freed = service::freed(cluster, &name, own), if waits => {
-                    found = freed?;
-                    continue;
-                }
-                Some(error) = over(until, refused) => return Err(error),
-            };
-            match claimed {
-                Err(error) if error.code() == ErrorCode::Held && waits => held = Some(error),
-                claimed => return claimed,
-            }
-        }
     }
 
     /// An interceptor for this Service with a link to it: one that was kept, or a new one.
@@ -371,15 +319,6 @@ impl<'a> Start<'a> {
             self.life.notice(error.report());
         }
     }
-}
-
-/// The error, at the moment; never without one.
-async fn over(until: Deadline, error: Option<Error>) -> Option<Error> {
-    if error.is_none() {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep_until(until.instant()).await;
-    error
 }
 
 impl Kept {
