@@ -53,8 +53,8 @@ impl Session {
     /// process that was forked from one with sessions.
     pub fn start(config: Config) -> Result<Self> {
         let runtime = Runtime::shared()?;
-        let inner = runtime.block_on(crate::Session::start(config))?;
-        runtime.outlive(&inner);
+        // A dropped session is closed in the background, for which it needs the runtime.
+        let inner = runtime.block_on(crate::Session::start_holding(config, runtime.clone()))?;
         Ok(Self { inner, runtime })
     }
 

@@ -9,6 +9,7 @@ mod objects;
 mod recover;
 mod status;
 mod survey;
+mod sweep;
 
 pub use self::clean::{CleanOptions, Cleaned, Left, Removal, clean};
 pub use self::recover::{RecoverOptions, Recovered, recover};

@@ -71,8 +71,12 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str("\n  because: ");
-            text.push_str(&error.to_string());
+            // What a line before it says already is not said again.
+            let reason = error.to_string();
+            if !text.contains(&reason) {
+                text.push_str("\n  because: ");
+                text.push_str(&reason);
+            }
             cause = error.source();
         }
         for line in self.evidence() {
@@ -156,5 +160,13 @@ mod tests {
         let expected = "no kubeconfig\n  because: entity not found\n  | a line\n  try: write one";
         assert_eq!(format!("{error:?}"), expected);
         assert!(format!("{error:#?}").contains("code: Kubeconfig"), "{error:#?}");
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let inner = Error::new(ErrorCode::Cluster, "patch services/orders: no")
+            .because(std::io::Error::other("HTTP 500"));
+        let outer = Error::new(ErrorCode::NotRestored, format!("not put back: {inner}")).because(inner);
+        assert_eq!(outer.report(), "not put back: patch services/orders: no\n  because: HTTP 500");
     }
 }

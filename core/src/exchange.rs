@@ -6,6 +6,7 @@ mod fallback;
 mod guard;
 mod inbound;
 mod interceptor;
+mod kept;
 mod nets;
 pub(crate) mod note;
 mod patience;
@@ -13,6 +14,7 @@ mod plan;
 mod policies;
 mod prove;
 pub(crate) mod put_back;
+mod removal;
 mod safe;
 mod service;
 mod start;
@@ -24,8 +26,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(crate) use self::kept::Kept;
+pub(crate) use self::removal::{Useless, in_background};
 use self::safe::Safe;
-pub(crate) use self::start::Kept;
 pub(crate) use self::wait::start_when_free;
 use crate::life::Life;
 use crate::stats::{Counters, Stats};

@@ -60,21 +60,27 @@ impl Session {
         Self::start_holding(config, ()).await
     }
 
-    /// Holds `guard` until a start that was given up is undone.
+    /// Holds `guard` until the session is over, or a start that was given up is undone.
     pub(crate) async fn start_holding(config: Config, guard: impl Send + 'static) -> Result<Self> {
         let deadline = Deadline::after(config.start_deadline);
         let (tell, told) = oneshot::channel();
         // A task goes on when the caller gives up, so that a Lease that was made is taken away again.
         tokio::spawn(async move {
-            Shared::start(config, deadline, tell).await;
+            if let Some(mut states) = Shared::start(config, deadline, tell).await {
+                let _ = states.wait_for(SessionState::is_over).await;
+            }
             drop(guard);
         });
-        let shared = told.await.unwrap_or_else(|_| {
+        told.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorCode::Internal, "a fault of kubetether itself: the session's start panicked"))
-        })?;
+        })
+    }
+
+    /// One whose Lease is there. From now on its end takes that away.
+    fn of(shared: Shared) -> Self {
         let shared = Arc::new(shared);
         keeper::spawn(&shared);
-        Ok(Self { _last: Arc::new(LastHandle(shared.clone())), shared })
+        Self { _last: Arc::new(LastHandle(shared.clone())), shared }
     }
 
     /// Exchanges a Service: all its traffic comes here from when this returns.
@@ -219,5 +225,31 @@ impl Session {
 
     fn start_deadline(&self, own: Option<Duration>) -> Deadline {
         Deadline::after(own.unwrap_or(self.shared.config.start_deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::coordination::v1::Lease;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::api::fake::Fake;
+    use crate::cluster::names;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_nobody_takes_takes_its_lease_away() {
+        let fake = Fake::default();
+        let shared = Shared::over(Config::new(), fake.cluster(), None);
+        let lease = names::lease(&shared.id);
+        fake.put::<Lease>(json!({ "metadata": { "name": lease } }));
+        let session = Session::of(shared);
+        let mut states = session.states();
+        let (tell, told) = oneshot::channel();
+        assert!(tell.send(session).is_ok());
+        // Its caller gave up between the answer and the next look at it.
+        drop(told);
+        states.wait_for(SessionState::is_over).await.unwrap();
+        assert_eq!(fake.changes(), [format!("DELETE leases/{lease}")]);
     }
 }

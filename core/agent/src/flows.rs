@@ -1,12 +1,13 @@
 //! Counting what is open: connections, which are bounded too, and links.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kubetether_wire::{Budget, Charge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::limits::Cost;
 
@@ -16,50 +17,53 @@ pub(crate) struct Count(Arc<watch::Sender<u64>>);
 
 /// One of what is counted, until dropped.
 #[derive(Debug)]
-pub(crate) struct Counted(Arc<watch::Sender<u64>>);
+pub(crate) struct Counted(Count);
 
 /// All open connections of this process. A cheap handle.
 #[derive(Debug, Clone)]
-pub(crate) struct Flows {
-    room: Arc<Semaphore>,
+pub(crate) struct Flows(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    room: Semaphore,
     most: usize,
     budget: Budget,
     open: Count,
-    refused: Arc<AtomicU64>,
+    refused: AtomicU64,
     newest: Newest,
 }
 
 /// When the newest connection came, if any did.
-#[derive(Debug, Clone, Default)]
-struct Newest(Arc<Mutex<Option<Instant>>>);
+#[derive(Debug, Default)]
+struct Newest(Mutex<Option<Instant>>);
 
 /// Room for one connection; counted from [`Room::occupy`] on.
 #[derive(Debug)]
 pub(crate) struct Room {
-    permit: OwnedSemaphorePermit,
-    charge: Charge,
-    open: Count,
-    newest: Newest,
-}
-
-/// One open connection, until dropped.
-#[derive(Debug)]
-pub(crate) struct FlowGuard {
-    _permit: OwnedSemaphorePermit,
+    flows: Arc<Inner>,
     _charge: Charge,
-    _counted: Counted,
 }
 
-/// How often it is looked whether there is memory again: links give theirs back without a word.
-const AGAIN: Duration = Duration::from_millis(50);
+/// One open connection, until dropped. Small: there may be 10,000.
+#[derive(Debug)]
+pub(crate) struct FlowGuard(Room);
+
 /// So many connections have room whatever links hold.
 const ALWAYS: u64 = 16;
 
 impl Count {
     /// One more.
     pub(crate) fn one(&self) -> Counted {
+        self.more();
+        Counted(self.clone())
+    }
+
+    fn more(&self) {
         self.0.send_modify(|count| *count += 1);
-        Counted(Arc::clone(&self.0))
+    }
+
+    fn less(&self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 
     /// How many there are.
@@ -76,38 +80,36 @@ impl Count {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.less();
     }
 }
 
 impl Flows {
     pub(crate) fn new(most: usize, budget: Budget) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self {
-            room: Arc::new(Semaphore::new(most)),
+        Self(Arc::new(Inner {
+            room: Semaphore::new(most),
             most,
             budget,
             open: Count::default(),
-            refused: Arc::default(),
+            refused: AtomicU64::default(),
             newest: Newest::default(),
-        }
+        }))
     }
 
     /// Waits for room: what an accept loop does before it accepts. Cancel-safe.
     pub(crate) async fn room(&self, cost: Cost) -> Option<Room> {
         // Never closed, so always there.
-        let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        while !self.fits(cost) {
-            sleep(AGAIN).await;
-        }
+        let permit = self.0.room.acquire().await.ok()?;
+        poll_fn(|cx| self.0.budget.poll_given(cx, || self.fits(cost))).await;
         Some(self.found(permit, cost))
     }
 
     /// Room at once, or none; that is counted as one that was refused.
     pub(crate) fn try_room(&self, cost: Cost) -> Option<Room> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok().filter(|_| self.fits(cost));
+        let permit = self.0.room.try_acquire().ok().filter(|_| self.fits(cost));
         let Some(permit) = permit else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         Some(self.found(permit, cost))
@@ -116,46 +118,47 @@ impl Flows {
     /// Memory for a connection that turns out to cost more, or none; it is refused then, and counted as that.
     pub(crate) fn more(&self, cost: Cost) -> Option<Charge> {
         if !self.fits(cost) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(self.budget.charge(cost.0))
+        Some(self.0.budget.charge(cost.0))
     }
 
     fn fits(&self, cost: Cost) -> bool {
-        self.open.get() < ALWAYS || self.budget.used() + cost.0 <= self.budget.total()
+        self.0.open.get() < ALWAYS || self.0.budget.used() + cost.0 <= self.0.budget.total()
     }
 
-    fn found(&self, permit: OwnedSemaphorePermit, cost: Cost) -> Room {
-        let charge = self.budget.charge(cost.0);
-        Room { permit, charge, open: self.open.clone(), newest: self.newest.clone() }
+    fn found(&self, permit: SemaphorePermit<'_>, cost: Cost) -> Room {
+        // Given back by hand: what holds it has to be small.
+        permit.forget();
+        Room { flows: Arc::clone(&self.0), _charge: self.0.budget.charge(cost.0) }
     }
 
     /// How many may be open at once that cost this.
     pub(crate) fn most(&self, cost: Cost) -> u64 {
-        (self.budget.total() / cost.0).min(self.most as u64)
+        (self.0.budget.total() / cost.0).min(self.0.most as u64)
     }
 
     /// How many found no room.
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.0.refused.load(Ordering::Relaxed)
     }
 
     /// How many are open.
     pub(crate) fn count(&self) -> u64 {
-        self.open.get()
+        self.0.open.get()
     }
 
     /// Waits until none is open. Cancel-safe.
     pub(crate) async fn none(&self) {
-        self.open.none().await;
+        self.0.open.none().await;
     }
 
     /// Waits until none is open and none has come for `quiet`. Cancel-safe.
     pub(crate) async fn over(&self, quiet: Duration) {
         loop {
             self.none().await;
-            let end = self.newest.lock().map(|newest| newest + quiet);
+            let end = self.0.newest.lock().map(|newest| newest + quiet);
             match end.filter(|end| *end > Instant::now()) {
                 Some(end) => sleep_until(end).await,
                 None => return,
@@ -165,7 +168,7 @@ impl Flows {
 
     /// A caller came that is not counted as open: one that sends datagrams.
     pub(crate) fn came(&self) {
-        self.newest.is_now();
+        self.0.newest.is_now();
     }
 }
 
@@ -182,13 +185,28 @@ impl Newest {
 
 impl Room {
     pub(crate) fn occupy(self) -> FlowGuard {
-        self.newest.is_now();
-        FlowGuard { _permit: self.permit, _charge: self.charge, _counted: self.open.one() }
+        self.flows.newest.is_now();
+        self.flows.open.more();
+        FlowGuard(self)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.flows.room.add_permits(1);
+    }
+}
+
+impl Drop for FlowGuard {
+    fn drop(&mut self) {
+        self.0.flows.open.less();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     const COST: Cost = Cost(1000);
@@ -214,7 +232,7 @@ mod tests {
         drop(flows.more(COST).unwrap());
         // Links hold everything.
         open.truncate(3);
-        let _links = flows.budget.charge(20 * COST.0);
+        let _links = flows.0.budget.charge(20 * COST.0);
         assert!(flows.try_room(COST).is_some());
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kubetether_link::{Incoming, Link, relay, relay_datagrams};
 use kubetether_wire::{Answer, CallCode, Refusal, RefusalCode, Request};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use crate::flows::FlowGuard;
 use crate::limits::Cost;
 use crate::serve::Shared;
 use crate::splice::tune;
-use crate::step::{self, Step};
+use crate::step::Step;
 
 /// How long a dial may take when the client leaves it open.
 const DIAL: Duration = Duration::from_secs(10);
@@ -52,28 +53,23 @@ impl Gateway {
     }
 
     /// As [`connect`](Self::connect), for datagrams.
-    async fn exchange_datagrams(
-        self: Arc<Self>,
-        incoming: Incoming,
-        host: String,
-        port: u16,
-        deadline: Duration,
-    ) -> Option<Step> {
+    async fn exchange_datagrams(self: Arc<Self>, incoming: Incoming, asked: Asked) -> Option<Step> {
         let (mut incoming, flow) = self.admit(incoming)?;
-        let patience = if deadline.is_zero() { DIAL } else { deadline.min(DIAL_MAX) };
+        let Asked { host, port, .. } = &asked;
         let found = tokio::select! {
-            found = dial::datagrams(&self.shared.resolver, &host, port, Instant::now() + patience) => found,
+            found = dial::datagrams(&self.shared.resolver, host, *port, asked.until()) => found,
             () = incoming.cancelled() => return None,
         };
         match found {
             Ok(socket) => {
                 tracing::debug!(host, port, "an association is open");
                 let datagrams = incoming.accept_datagrams();
-                Some(Step::last(async move {
-                    let ended = relay_datagrams(datagrams, socket, IDLE, std::future::pending(), None).await;
-                    tracing::debug!(port, flow = ?ended, "an association ended");
+                let relayed = relay_datagrams(datagrams, socket, IDLE, std::future::pending(), None);
+                Some(Step::new(relayed.map(move |ended| {
+                    tracing::debug!(port = asked.port, flow = ?ended, "an association ended");
                     drop(flow);
-                }))
+                    None
+                })))
             }
             Err(error) => {
                 tracing::debug!(host, port, %error, "no association");
@@ -84,17 +80,11 @@ impl Gateway {
     }
 
     /// Does what an open asks for, and answers it either way; then joins the two.
-    async fn connect(
-        self: Arc<Self>,
-        incoming: Incoming,
-        host: String,
-        port: u16,
-        deadline: Duration,
-    ) -> Option<Step> {
+    async fn connect(self: Arc<Self>, incoming: Incoming, asked: Asked) -> Option<Step> {
         let (mut incoming, flow) = self.admit(incoming)?;
-        let patience = if deadline.is_zero() { DIAL } else { deadline.min(DIAL_MAX) };
+        let Asked { host, port, .. } = &asked;
         let dialled = tokio::select! {
-            dialled = dial::host(&self.shared.resolver, &host, port, Instant::now() + patience) => dialled,
+            dialled = dial::host(&self.shared.resolver, host, *port, asked.until()) => dialled,
             // The client gave up: so do we.
             () = incoming.cancelled() => return None,
         };
@@ -102,12 +92,12 @@ impl Gateway {
             Ok(socket) => {
                 tune(&socket);
                 tracing::debug!(host, port, "connected");
-                let stream = incoming.accept();
-                Some(Step::last(async move {
-                    let ended = relay(stream, socket).await;
+                let port = *port;
+                Some(Step::new(relay(incoming.accept(), socket).map(move |ended| {
                     tracing::debug!(port, flow = ?ended, "connection ended");
                     drop(flow);
-                }))
+                    None
+                })))
             }
             Err(error) => {
                 tracing::debug!(host, port, %error, "cannot connect");
@@ -115,6 +105,20 @@ impl Gateway {
                 None
             }
         }
+    }
+}
+
+/// Where a client wants to be connected to.
+struct Asked {
+    host: String,
+    port: u16,
+    /// How long it may take; zero leaves it to us.
+    patience: Duration,
+}
+
+impl Asked {
+    fn until(&self) -> Instant {
+        Instant::now() + if self.patience.is_zero() { DIAL } else { self.patience.min(DIAL_MAX) }
     }
 }
 
@@ -126,7 +130,7 @@ impl Serve for Gateway {
         port: u16,
         deadline: Duration,
     ) -> impl Future<Output = ()> + Send {
-        step::run(Step::next(self.connect(incoming, host, port, deadline)), ())
+        Step::new(self.connect(incoming, Asked { host, port, patience: deadline }))
     }
 
     fn associate(
@@ -136,7 +140,7 @@ impl Serve for Gateway {
         port: u16,
         deadline: Duration,
     ) -> impl Future<Output = ()> + Send {
-        step::run(Step::next(self.exchange_datagrams(incoming, host, port, deadline)), ())
+        Step::new(self.exchange_datagrams(incoming, Asked { host, port, patience: deadline }))
     }
 
     async fn call(self: Arc<Self>, _: Link, request: Request) -> Answer {

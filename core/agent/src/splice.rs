@@ -70,16 +70,22 @@ fn reset_on_close(socket: &TcpStream, reset: bool) {
 /// One future without futures of its own: an idle connection costs little.
 async fn join(one: &TcpStream, other: &TcpStream, there: &mut u64, back: &mut u64) -> io::Result<()> {
     let (mut going, mut coming) = (Way::new(there), Way::new(back));
-    let mut failing: Option<Pin<Box<dyn Future<Output = io::Error> + Send + '_>>> = None;
+    let mut failing: [Option<Pin<Box<dyn Future<Output = io::Error> + Send + '_>>>; 2] = [None, None];
     poll_fn(|cx| {
         if going.poll(cx, one, other)? & coming.poll(cx, other, one)? {
             return Poll::Ready(Ok(()));
         }
-        // Who has ended its direction can still be reset, which no read tells any more.
-        if going.ended || coming.ended {
-            let ended = if going.ended { one } else { other };
-            let failing = failing.get_or_insert_with(|| Box::pin(failure(ended)));
-            return failing.as_mut().poll(cx).map(Err);
+        // Who has ended its direction, or is not read since the other takes nothing, can still be reset, which no read
+        // tells then.
+        for (failing, (way, from)) in failing.iter_mut().zip([(&going, one), (&coming, other)]) {
+            if !way.ended && !way.full {
+                *failing = None;
+                continue;
+            }
+            let failing = failing.get_or_insert_with(|| Box::pin(failure(from)));
+            if let Poll::Ready(error) = failing.as_mut().poll(cx) {
+                return Poll::Ready(Err(error));
+            }
         }
         Poll::Pending
     })

@@ -4,43 +4,28 @@
 //! hours: what looks up a name and tries addresses must not be kept for all of that, since there may be 10,000.
 
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-/// What is to be done now.
-pub(crate) enum Step {
-    /// It gives what is to be done next.
-    Next(Pin<Box<dyn Future<Output = Option<Self>> + Send>>),
-    /// Nothing comes after it.
-    Last(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
+/// What is to be done now, and gives what is to be done next. A task of one is as small as a task can be: what a connection
+/// holds is held by its steps.
+pub(crate) struct Step(Pin<Box<dyn Future<Output = Option<Self>> + Send>>);
 
 impl Step {
-    pub(crate) fn next(step: impl Future<Output = Option<Self>> + Send + 'static) -> Self {
-        Self::Next(Box::pin(step))
-    }
-
-    /// Make `step` of what it needs, not of a future: that would be in it twice, once as it came and once as it runs.
-    pub(crate) fn last(step: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self::Last(Box::pin(step))
+    pub(crate) fn new(step: impl Future<Output = Option<Self>> + Send + 'static) -> Self {
+        Self(Box::pin(step))
     }
 }
 
-/// Does all steps; keeps `guard` until then.
-pub(crate) async fn run<G>(first: Step, guard: G) {
-    let mut step = first;
-    loop {
-        let next = match step {
-            Step::Next(step) => step.await,
-            Step::Last(step) => {
-                step.await;
-                None
-            }
-        };
-        match next {
-            Some(next) => step = next,
-            None => break,
+/// Does it, and all that follow.
+impl Future for Step {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(next) = ready!(self.0.as_mut().poll(cx)) {
+            *self = next;
         }
+        Poll::Ready(())
     }
-    drop(guard);
 }
 
 #[cfg(test)]
@@ -50,15 +35,18 @@ mod tests {
     #[tokio::test]
     async fn steps_are_done_and_are_small_in_between() {
         let guard = std::sync::Arc::new(());
-        let big = [0_u8; 5000];
-        let first = Step::next(async move {
+        let (big, held) = ([0_u8; 5000], std::sync::Arc::clone(&guard));
+        let first = Step::new(async move {
             tokio::task::yield_now().await;
             assert!(big.iter().all(|byte| *byte == 0));
-            Some(Step::last(async { tokio::task::yield_now().await }))
+            Some(Step::new(async move {
+                tokio::task::yield_now().await;
+                drop(held);
+                None
+            }))
         });
-        let running = run(first, std::sync::Arc::clone(&guard));
-        assert!(size_of_val(&running) < 200);
-        running.await;
+        assert_eq!(size_of_val(&first), 16);
+        first.await;
         assert_eq!(std::sync::Arc::strong_count(&guard), 1);
     }
 }

@@ -20,7 +20,7 @@ use support::{Agent, PATIENCE, Start, address, server};
 
 const LIMIT: u64 = 64 << 20;
 /// Connections that fit at least.
-const FLOWS: u64 = 7_500;
+const FLOWS: u64 = 10_000;
 /// What each connection says when all are at work.
 const WORDS: usize = 2000;
 
@@ -121,7 +121,8 @@ async fn an_interceptor_full_of_connections() {
     client::arm(&link, &[80]).await;
     tell("interceptor, nothing open", &group, &agent, &link).await;
     let mut pairs = Vec::new();
-    for _ in 0..FLOWS {
+    // Each may need two descriptors, of which there may be too few here.
+    for _ in 0..FLOWS.min(status(&link).await.most_flows - 100) {
         let caller = TcpStream::connect((agent.address, 47200)).await.unwrap();
         pairs.push((client::next(&link).await.accept(), caller));
     }

@@ -25,6 +25,9 @@ pub(crate) struct Global {
     /// The namespace [default: that of the context]
     #[arg(short, long, global = true, value_name = "NAME")]
     namespace: Option<String>,
+    /// All namespaces, where that makes sense: status, clean
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
     /// The context of the kubeconfig [default: its current one]
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
@@ -155,8 +158,17 @@ mod tests {
             "kubetether clean --dry",
             "kubetether recover",
             "kubetether recover frob/x",
+            "kubetether status -A -n shop",
+            "kubetether status --now --watch",
         ] {
             assert_eq!(refused(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn all_namespaces_stand_before_or_after_the_subcommand() {
+        for line in ["kubetether -A status", "kubetether status -A", "kubetether clean --all-namespaces"] {
+            assert!(Cli::try_parse_from(line.split(' ')).unwrap().global.all_namespaces, "{line}");
         }
     }
 

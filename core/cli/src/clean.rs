@@ -25,16 +25,14 @@ pub(crate) struct Args {
     /// Also what belongs to sessions that live, or of which that cannot be seen
     #[arg(long)]
     all: bool,
-    /// In all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
     /// The same as --output json
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 pub(crate) async fn run(global: &Global, args: &Args, output: &mut Output) -> Exit {
-    let options = CleanOptions::new().dry_run(args.dry_run).all(args.all).all_namespaces(args.all_namespaces);
+    let options =
+        CleanOptions::new().dry_run(args.dry_run).all(args.all).all_namespaces(global.all_namespaces);
     let what = "looking for what dead sessions left, which takes up to half a minute".to_owned();
     let _ = output.say(&Line::Progress { handle: None, step: 1, of: 1, what });
     let cleaned = match clean(&global.config(), options).await {

@@ -33,6 +33,10 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let screen = Arc::new(Screen::new());
+    if cli.global.all_namespaces && !matches!(cli.command, Command::Status(_) | Command::Clean(_)) {
+        let message = "--all-namespaces is for status and clean: this one works in one namespace";
+        return usage(&Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
     let task = match cli.command {
         Command::Completions(args) => return completions::run(&args, &screen).into(),
         Command::Exchange(args) => Task::Session(args.work()),

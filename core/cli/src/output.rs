@@ -26,6 +26,8 @@ pub(crate) struct Output {
     colour: bool,
     /// Handles that have been usable: only those can be lost. A start that fails tells so itself.
     usable: BTreeSet<u64>,
+    /// Whether a failed start is undone: the error has been told, and matters more than the steps of that.
+    undoes: bool,
     /// Handles (0: the session) that were told to be disturbed, so that their coming back is told too.
     disturbed: BTreeSet<u64>,
 }
@@ -38,12 +40,17 @@ impl Output {
     }
 
     fn with_colour(format: Format, screen: Arc<Screen>, colour: bool) -> Self {
-        Self { format, screen, colour, usable: BTreeSet::new(), disturbed: BTreeSet::new() }
+        Self { format, screen, colour, usable: BTreeSet::new(), disturbed: BTreeSet::new(), undoes: false }
     }
 
     /// Whether standard error may be coloured.
     pub(crate) fn colour(&self) -> bool {
         self.colour
+    }
+
+    /// Whether people look on at a terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        self.format == Format::Text && self.screen.is_live()
     }
 
     /// Tells it.
@@ -70,6 +77,7 @@ impl Output {
             Line::Handle { handle, target, state, .. } => {
                 self.state(*handle, target, state.state, state.reason.as_deref());
             }
+            Line::Progress { .. } if self.undoes && !self.screen.is_live() => {}
             Line::Progress { step, of, what, .. } => self.screen.progress(&format!("[{step}/{of}] {what}")),
             Line::Notice { text, .. } => self.screen.tell(&format!("note: {text}")),
             // The state before it tells people enough; what holds in a death is in the log (-v).
@@ -92,6 +100,10 @@ impl Output {
             Line::Status(told) => self.lines(told.lines())?,
             Line::Clean(told) => self.lines(told.lines())?,
             Line::Recover(told) => self.lines(told.lines())?,
+            Line::Closing { because: Because::Failed } => {
+                self.screen.progress_over();
+                self.undoes = true;
+            }
             Line::Closing { because } => {
                 self.screen.progress_over();
                 self.screen.tell(closing(*because));

@@ -60,7 +60,11 @@ impl Told {
     pub(crate) fn lines(&self) -> (Vec<String>, Vec<String>) {
         let place = format!("services/{} in namespace {}", self.service, self.namespace);
         let line = match (self.changed, self.held_by.as_slice()) {
-            (false, _) => format!("{place} is as it was: there is nothing to put back"),
+            (false, []) => format!("{place} is as it was: there is nothing to put back"),
+            (false, who) => format!(
+                "{place} is as it was; {}, who may have put it back for a moment only, does not take it again",
+                who.join(", ")
+            ),
             (true, []) => format!("{place} is put back"),
             (true, who) => format!("{place} is put back; it was held by {}", who.join(", ")),
         };
@@ -92,6 +96,8 @@ pub(crate) mod tests {
         let (lines, _) = told().lines();
         assert_eq!(lines, ["services/orders in namespace shop is put back; it was held by ana@laptop"]);
         let (lines, _) = Told { changed: false, ..told() }.lines();
+        assert!(lines[0].contains("ana@laptop") && lines[0].contains("does not take it again"), "{lines:?}");
+        let (lines, _) = Told { changed: false, held_by: Vec::new(), ..told() }.lines();
         assert!(lines[0].contains("nothing to put back"));
     }
 }

@@ -16,16 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// Show who is there, what they hold, since when, and how it stands
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Whether a session lives is seen by watching it: one that lives within 10 seconds, one that is dead after 30.
+Whether a session lives is seen by watching it: one that lives within 10 seconds, one that is dead after half a minute. At
+a terminal what is known is told at once, and the rest when it is seen.
 
 Examples:
   kubetether status
   kubetether status --all-namespaces --json
+  kubetether status --now                          at once; who lives is not known then
   kubetether status --watch                        at once, and again whenever it changes, until Ctrl-C")]
 pub(crate) struct Args {
-    /// In all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    /// Tell it at once, without watching who lives
+    #[arg(long, conflicts_with = "watch")]
+    now: bool,
     /// Go on and tell it again whenever it changes
     #[arg(short, long)]
     watch: bool,
@@ -42,7 +44,7 @@ pub(crate) async fn run(global: &Global, args: &Args, output: &mut Output) -> Ex
 }
 
 async fn tell(global: &Global, args: &Args, output: &mut Output) -> kubetether::Result<()> {
-    let options = StatusOptions::new().all_namespaces(args.all_namespaces);
+    let options = StatusOptions::new().all_namespaces(global.all_namespaces);
     let mut watch = watch_status(&global.config(), options).await?;
     let first = watch.next().await?;
     if args.watch {
@@ -53,15 +55,17 @@ async fn tell(global: &Global, args: &Args, output: &mut Output) -> kubetether::
         }
         return Ok(());
     }
-    let now = if first.is_settled() {
-        first
-    } else {
-        let unknown = first.sessions.iter().filter(|session| session.life == kubetether::Life::Unknown);
-        let what =
-            format!("watching whether {} session(s) live: {} s at most", unknown.count(), PATIENCE.as_secs());
-        let _ = output.say(&Line::Progress { handle: None, step: 1, of: 1, what });
-        watch.settled(PATIENCE).await?
-    };
+    if args.now || first.is_settled() {
+        let _ = output.say(&Line::Status(Told::of(&first)));
+        return Ok(());
+    }
+    if output.is_live() {
+        let _ = output.say(&Line::Status(Told::of(&first)));
+    }
+    let unknown = first.sessions.iter().filter(|session| session.life == kubetether::Life::Unknown).count();
+    let what = format!("watching whether {unknown} session(s) live, for up to half a minute");
+    let _ = output.say(&Line::Progress { handle: None, step: 1, of: 1, what });
+    let now = watch.settled(PATIENCE).await?;
     let _ = output.say(&Line::Status(Told::of(&now)));
     Ok(())
 }
@@ -144,7 +148,7 @@ impl Told {
                     session.lease.clone(),
                     session.who.clone().unwrap_or_else(unknown),
                     session.started.clone().unwrap_or_else(unknown),
-                    session.life.to_owned(),
+                    life(session.life),
                 ]
             });
             lines.extend(table(["NAMESPACE", "SESSION", "WHO", "SINCE", "LIFE"], rows));
@@ -196,7 +200,7 @@ impl Service {
             if who.is_empty() { "?".to_owned() } else { who },
             self.since.clone().unwrap_or_else(|| "?".to_owned()),
             format!("{} {}", self.mode, ports.join(",")),
-            self.life.to_owned(),
+            life(self.life),
             traffic,
         ]
     }
@@ -212,6 +216,10 @@ impl Session {
             life: status.life.as_str(),
         }
     }
+}
+
+fn life(word: &str) -> String {
+    if word == "unknown" { "being watched".to_owned() } else { word.to_owned() }
 }
 
 fn space(lines: &mut Vec<String>) {

@@ -49,6 +49,7 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("forward db:1 --port 1 --port 2", "--port is given 2 times"),
         ("recover frob/x", "is not a kind"),
         ("status orders", "unexpected argument"),
+        ("-A recover orders", "works in one namespace"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");

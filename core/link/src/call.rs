@@ -28,7 +28,7 @@ impl Link {
             send.finish();
             opening.opened().await.map_err(CallError::Open)?;
             sent.map_err(failed)?;
-            read_whole(&mut recv).await.map_err(failed)?.ok_or(CallError::TooLong)
+            read_whole(&mut recv, MAX_CALL).await.map_err(failed)?.ok_or(CallError::TooLong)
         };
         timeout_at(deadline, call).await.map_err(|_| CallError::TimedOut)?
     }
@@ -55,13 +55,13 @@ pub struct IncomingCall {
 }
 
 impl Incoming {
-    /// Takes the request of an [`Open::Call`].
+    /// Takes the request of an [`Open::Call`], of at most `most` bytes.
     ///
     /// # Errors
-    /// When the request does not come whole before `deadline`, or is too long; the call is cut.
-    pub async fn call(self, deadline: Instant) -> io::Result<IncomingCall> {
+    /// When the request does not come whole before `deadline`, or is longer; the call is cut.
+    pub async fn call(self, most: usize, deadline: Instant) -> io::Result<IncomingCall> {
         let (mut recv, send) = self.accept().into_split();
-        let request = match timeout_at(deadline, read_whole(&mut recv)).await {
+        let request = match timeout_at(deadline, read_whole(&mut recv, most)).await {
             Ok(request) => request?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
@@ -97,11 +97,11 @@ impl IncomingCall {
     }
 }
 
-/// All bytes up to the end; `None` when there are more than a call may have.
-async fn read_whole(recv: &mut RecvStream) -> io::Result<Option<Bytes>> {
+/// All bytes up to the end; `None` when there are more than `most`.
+async fn read_whole(recv: &mut RecvStream, most: usize) -> io::Result<Option<Bytes>> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = recv.chunk().await? {
-        if whole.len() + chunk.len() > MAX_CALL {
+        if whole.len() + chunk.len() > most {
             return Ok(None);
         }
         whole.extend_from_slice(&chunk);

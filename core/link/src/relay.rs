@@ -126,8 +126,8 @@ fn run(
     // What is captured is used where it lies: a flow waits for most of its life, and thousands do.
     async move {
         let outcome = {
-            let (mut end, mut failed) = (std::pin::pin!(end), std::pin::pin!(socket.failed()));
-            poll_fn(|cx| both.poll(cx, &socket, end.as_mut(), failed.as_mut())).await
+            let (mut end, mut failed) = (std::pin::pin!(end), None);
+            poll_fn(|cx| both.poll(cx, &socket, end.as_mut(), &mut failed)).await
         };
         let end = match outcome {
             Ok(finished) => {
@@ -163,6 +163,9 @@ enum Finished {
 
 type Outcome = Result<Finished, Failed>;
 
+/// Waits until the socket has failed. There only while that cannot be seen by reading.
+type Failure<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Both directions of a flow.
 struct Both {
     recv: RecvStream,
@@ -178,6 +181,8 @@ struct Both {
     up_done: bool,
     /// The stream has ended its direction, and the socket knows.
     down_done: bool,
+    /// The stream takes nothing, so the socket is not read.
+    blocked: bool,
     last: Option<Box<Last>>,
 }
 
@@ -203,16 +208,17 @@ impl Both {
             chunks: VecDeque::new(),
             up_done: false,
             down_done: false,
+            blocked: false,
             last: None,
         }
     }
 
-    fn poll(
+    fn poll<'s>(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &Socket,
+        socket: &'s Socket,
         end: Pin<&mut impl Future<Output = ()>>,
-        failed: Pin<&mut impl Future<Output = ()>>,
+        failed: &mut Option<Failure<'s>>,
     ) -> Poll<Outcome> {
         if self.last.is_none() {
             match self.poll_open(cx, socket, end, failed) {
@@ -237,12 +243,12 @@ impl Both {
     }
 
     /// While nothing is decided. Ready without an outcome when only last bytes are waited for.
-    fn poll_open(
+    fn poll_open<'s>(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &Socket,
+        socket: &'s Socket,
         mut end: Pin<&mut impl Future<Output = ()>>,
-        failed: Pin<&mut impl Future<Output = ()>>,
+        failed: &mut Option<Failure<'s>>,
     ) -> Poll<Option<Outcome>> {
         if !self.up_done
             && let Poll::Ready(up) = self.poll_up(cx, socket, end.as_mut())
@@ -273,12 +279,21 @@ impl Both {
         if self.up_done && self.down_done {
             return Poll::Ready(Some(Ok(Finished::BySocket)));
         }
+        if !self.up_done && !self.blocked {
+            *failed = None;
+            return Poll::Pending;
+        }
+        // Who has ended its direction, or is not read, can still be reset, which no read tells then.
+        let failed = failed.get_or_insert_with(|| Box::pin(socket.failed()));
+        if failed.as_mut().poll(cx).is_ready() {
+            return match self.up_done {
+                true => Poll::Ready(Some(Err(Failed::Socket))),
+                // What the socket holds is still sent, if that can be soon.
+                false => self.begin_last(Err(Failed::Socket), false),
+            };
+        }
         if self.up_done {
-            // Who has ended its direction can still be reset, which no read tells any more; and the stream be cut while the
-            // socket takes nothing.
-            if failed.poll(cx).is_ready() {
-                return Poll::Ready(Some(Err(Failed::Socket)));
-            }
+            // The stream may be cut while the socket takes nothing.
             if let Poll::Ready(code) = self.send.poll_cut(cx) {
                 return self.begin_last(Err(Failed::Stream(code)), true);
             }
@@ -303,6 +318,7 @@ impl Both {
         socket: &Socket,
         mut end: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Outcome> {
+        self.blocked = false;
         // A read takes two rounds.
         for _ in 0..2 * TURN {
             // Both are seen also while the socket is silent or the stream has no room.
@@ -314,10 +330,14 @@ impl Both {
                 return Poll::Ready(Ok(Finished::Wanted));
             }
             if !self.held.is_empty() {
-                ready!(self.send.poll_send(cx, &mut self.held)).map_err(Failed::stream)?;
+                let sent = self.send.poll_send(cx, &mut self.held);
+                self.blocked = sent.is_pending();
+                ready!(sent).map_err(Failed::stream)?;
                 continue;
             }
-            let room = ready!(self.send.poll_room(cx)).map_err(Failed::stream)?;
+            let room = self.send.poll_room(cx);
+            self.blocked = room.is_pending();
+            let room = ready!(room).map_err(Failed::stream)?;
             let read = ready!(socket.poll_read(cx, room.min(READ))).map_err(|_| Failed::Socket)?;
             let Some(bytes) = read else {
                 self.send.finish();
@@ -394,8 +414,9 @@ impl Socket {
             };
             match read {
                 Ok(0) => return Poll::Ready(Ok(None)),
-                // A little in a big buffer would keep all of it alive until it is acknowledged.
-                Ok(read) if read < most / 4 => {
+                // A little in a big buffer would keep all of it alive until it is acknowledged; what is held is counted by
+                // its bytes.
+                Ok(read) if read < most / 4 * 3 => {
                     return Poll::Ready(Ok(Some(Bytes::copy_from_slice(&buffer))));
                 }
                 Ok(_) => return Poll::Ready(Ok(Some(buffer.freeze()))),

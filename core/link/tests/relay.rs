@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use common::*;
 use kubetether_link::{End, Flow, ResetCode, relay, relay_tallied};
@@ -42,7 +42,7 @@ impl Path {
 }
 
 fn reset(socket: TcpStream) {
-    SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,10 +138,8 @@ async fn a_cut_does_not_wait_for_a_socket_that_takes_nothing() {
     let flow = tokio::spawn(relay(near_stream, near_relay));
     let (_recv, mut send) = far_stream.into_split();
     // Until there is no room anywhere on the way.
-    while tokio::time::timeout(std::time::Duration::from_millis(300), send.send(vec![7; 1 << 20].into()))
-        .await
-        .is_ok()
-    {}
+    while tokio::time::timeout(Duration::from_millis(300), send.send(vec![7; 1 << 20].into())).await.is_ok() {
+    }
     send.reset(ResetCode::TimedOut);
     let flow = must("the flow", flow).await.unwrap();
     assert_eq!(flow.end, End::StreamReset(ResetCode::TimedOut));
@@ -174,10 +172,8 @@ async fn a_cut_behind_the_own_end_does_not_wait_for_a_socket_that_takes_nothing(
     let flow = tokio::spawn(relay(near_stream, near_relay));
     let (mut recv, mut send) = far_stream.into_split();
     assert_eq!(must("the end", recv.chunk()).await.unwrap(), None);
-    while tokio::time::timeout(std::time::Duration::from_millis(300), send.send(vec![7; 1 << 20].into()))
-        .await
-        .is_ok()
-    {}
+    while tokio::time::timeout(Duration::from_millis(300), send.send(vec![7; 1 << 20].into())).await.is_ok() {
+    }
     send.reset(ResetCode::TimedOut);
     let flow = must("the flow", flow).await.unwrap();
     assert_eq!(flow.end, End::StreamReset(ResetCode::TimedOut));
@@ -267,4 +263,19 @@ async fn an_open_connection_survives_the_loss_of_every_carrier() {
     }
     assert!(must("the echo", reader).await.unwrap()[..] == bytes[..]);
     must("the other end", echo).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_is_seen_while_nothing_more_can_be_sent() {
+    let path = Path::new(2).await;
+    let mut near = path.near;
+    let bytes = noise(1 << 20);
+    // Nobody reads at the far end: in the end nothing of it is taken for a second.
+    while let Ok(written) = tokio::time::timeout(Duration::from_secs(1), near.write(&bytes)).await {
+        assert!(written.unwrap() > 0);
+    }
+    reset(near);
+    let [near_flow, far_flow] = path.flows;
+    assert_eq!(must("the near flow", near_flow).await.unwrap().end, End::SocketReset);
+    drop((far_flow, path.far, path.ends));
 }

@@ -194,7 +194,7 @@ async fn calls_are_answered() {
     let agent = ends.agent.clone();
     let serve = tokio::spawn(async move {
         while let Some(incoming) = agent.accept().await {
-            let call = incoming.call(soon()).await.unwrap();
+            let call = incoming.call(1 << 20, soon()).await.unwrap();
             let answer = match Request::decode(call.request()) {
                 Ok(Request::Disarm) => Answer::Disarm { open_flows: 3 },
                 Ok(Request::Drain) => continue,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::AbortHandle;
 
-use crate::{Error, ErrorCode, Result, SessionState};
+use crate::{Error, ErrorCode, Result};
 
 /// The only state of the process that the engine has.
 static SHARED: Mutex<Weak<Owned>> = Mutex::new(Weak::new());
@@ -45,15 +45,6 @@ impl Runtime {
     /// `None` only while it is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         self.0.runtime.as_ref().map(|runtime| runtime.spawn(work).abort_handle())
-    }
-
-    /// Goes on living until the session is over: one that was dropped is closed in the background.
-    pub(crate) fn outlive(&self, session: &crate::Session) {
-        let (mut states, kept) = (session.states(), self.clone());
-        self.spawn(async move {
-            let _ = states.wait_for(SessionState::is_over).await;
-            drop(kept);
-        });
     }
 
     /// Whether its threads are there: they stay in the process that made them.

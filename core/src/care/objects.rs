@@ -12,7 +12,7 @@ use kube::api::{Preconditions, PropagationPolicy};
 use super::Unseen;
 use crate::cluster::api::{self, Object};
 use crate::cluster::{Cluster, gone, names};
-use crate::{Deadline, Error, ErrorCode, Result};
+use crate::{Deadline, ErrorCode, Result};
 
 /// On slices that Kubernetes makes by itself, with the labels of their Service.
 const SLICE_OF: &str = "endpointslice.kubernetes.io/managed-by";
@@ -114,7 +114,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    fn new(kind: Kind, meta: &ObjectMeta) -> Self {
+    pub(super) fn new(kind: Kind, meta: &ObjectMeta) -> Self {
         let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
         Self {
             kind,
@@ -136,13 +136,18 @@ impl Ours {
         typed!(self.kind, K => api::object::<K>(&self.name))
     }
 
+    /// Whether this is one of its owners.
+    pub(super) fn is_owned_by(&self, uid: &str) -> bool {
+        self.owners.iter().any(|owner| owner == uid)
+    }
+
     /// Whether it has owners that are none of these.
     pub(crate) fn has_owners_but(&self, others: &[&Self]) -> bool {
         self.owners.iter().any(|owner| !others.iter().any(|other| other.uid == *owner))
     }
 
-    /// Deletes it, if it still is this one.
-    pub(crate) async fn delete(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
+    /// Deletes it, if it still is this one; `false` when it is somebody's by now.
+    pub(crate) async fn delete(&self, cluster: &Cluster, deadline: Deadline) -> Result<bool> {
         // Whoever made a shared one theirs meanwhile changed it; what only counts its pods changes all the time.
         let version = (self.kind == Kind::ConfigMap).then(|| self.version.clone());
         let this = Preconditions { uid: Some(self.uid.clone()), resource_version: version };
@@ -151,9 +156,8 @@ impl Ours {
         let deleted =
             typed!(self.kind, K => cluster.delete::<K>(&self.name, Some(this), foreground, deadline).await);
         match deleted {
-            // It is another one by now, and somebody's.
-            Err(error) if api::is_conflict(&error) => Ok(()),
-            deleted => deleted,
+            Err(error) if api::is_conflict(&error) => Ok(false),
+            deleted => deleted.map(|()| true),
         }
     }
 
@@ -239,24 +243,26 @@ async fn list(
     })
 }
 
-/// Takes objects away and waits until they are gone; returns what could not be. Goes on after errors.
-pub(crate) async fn remove(
+/// Takes objects away and waits until they are gone; what came of each: `false` for what is somebody else's by now. Goes on
+/// after errors.
+pub(crate) async fn remove<'a>(
     cluster: &Cluster,
-    objects: &[&Ours],
+    objects: &[&'a Ours],
     deadline: Deadline,
-) -> Vec<(String, String, Error)> {
-    let mut left = Vec::new();
-    let mut in_order: Vec<&&Ours> = objects.iter().collect();
+) -> Vec<(&'a Ours, Result<bool>)> {
+    let mut done = Vec::new();
+    let mut in_order: Vec<&'a Ours> = objects.to_vec();
     in_order.sort_by_key(|ours| ours.kind);
     for same in in_order.chunk_by(|a, b| a.kind == b.kind) {
         let removals = same.iter().map(|ours| async move {
             let there = cluster.in_namespace(&ours.namespace);
-            ours.delete(&there, deadline).await?;
-            ours.gone(&there, deadline).await
+            if !ours.delete(&there, deadline).await? {
+                return Ok(false);
+            }
+            ours.gone(&there, deadline).await.map(|()| true)
         });
-        let done = futures_util::future::join_all(removals).await;
-        let failed = same.iter().zip(done).filter_map(|(ours, done)| Some((ours, done.err()?)));
-        left.extend(failed.map(|(ours, error)| (ours.namespace.clone(), ours.object(), error)));
+        let came = futures_util::future::join_all(removals).await;
+        done.extend(same.iter().copied().zip(came));
     }
-    left
+    done
 }

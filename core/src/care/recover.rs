@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::Unseen;
 use super::objects::{self, Kind};
-use super::survey::Taken;
+use super::survey::{Returned, Taken};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::lease::{self, Recovery};
 use crate::cluster::{Cluster, api, fields};
@@ -51,7 +51,8 @@ pub struct Recovered {
     pub service: String,
     /// Whether there was something to put back.
     pub changed: bool,
-    /// Who held it, as they call themselves, or by their Leases' names where those are gone.
+    /// Who held it, as they call themselves, or by their Leases' names where those are gone. Also who has put it back for a
+    /// moment and would have taken it again: [`changed`](Self::changed) is false then, and they are told all the same.
     pub held_by: Vec<String>,
     /// Holders that could not be told, in the cluster's own words: they may take it again.
     pub untold: Vec<Unseen>,
@@ -78,7 +79,7 @@ where
     let deadline = Deadline::after(options.deadline.unwrap_or(config.start_deadline));
     let (cluster, _) = Cluster::connect(config, deadline).await?;
     let name = target.name();
-    let live: Service = cluster.get(name, deadline).await?;
+    let live: Service = cluster.named(name, deadline).await?;
     // Where its note is gone, what leads back to its pods knows what it was.
     let (ours, _) = objects::find(&cluster, false, &[Kind::Service], deadline).await?;
     let mut recovered = Recovered {
@@ -88,24 +89,57 @@ where
         held_by: Vec::new(),
         untold: Vec::new(),
     };
-    let Some(taken) = Taken::of(live, &ours) else { return Ok(recovered) };
-    let original = taken.original.as_ref().map_err(|why| unknown(name, why))?;
     let recovery = Recovery::new(name, &config.who.clone().unwrap_or_else(who));
-    for holder in &taken.holders {
-        let known = lease::find(&cluster, &holder.lease, deadline).await;
-        let called = known.ok().flatten().map_or_else(|| holder.lease.clone(), |known| known.note.who);
-        recovered.held_by.push(called);
-        // Told first, so that it does not take the Service again in between.
-        if let Err(error) = mark(&cluster, &holder.lease, taken.uid(), &recovery, deadline).await {
-            if error.code() != ErrorCode::Forbidden {
-                return Err(error);
+    let returned = Returned::of(&live, &ours);
+    let Some(taken) = Taken::of(live, &ours) else {
+        if let Some(returned) = returned {
+            for lease in &returned.leases {
+                tell_holder(&cluster, lease, &returned.uid, &recovery, &mut recovered, deadline).await?;
             }
-            recovered.untold.push(Unseen::new(&error));
+        }
+        return Ok(recovered);
+    };
+    let original = taken.original.as_ref().map_err(|unknown| unknown.error(name))?;
+    for holder in &taken.holders {
+        // Told first, so that it does not take the Service again in between.
+        if !tell_holder(&cluster, &holder.lease, taken.uid(), &recovery, &mut recovered, deadline).await? {
+            recovered.held_by.push(holder.lease.clone());
         }
     }
     let put_back = put_back_live(&cluster, name, original, |_| true, deadline).await?;
     recovered.changed = put_back == PutBack::Done;
     Ok(recovered)
+}
+
+/// Tells a session that the Service is not its any more; `false` when there is no such session.
+async fn tell_holder(
+    cluster: &Cluster,
+    lease: &str,
+    service_uid: &str,
+    recovery: &Recovery,
+    recovered: &mut Recovered,
+    deadline: Deadline,
+) -> Result<bool> {
+    match mark(cluster, lease, service_uid, recovery, deadline).await {
+        Ok(false) => return Ok(false),
+        Ok(true) => {}
+        Err(error) if error.code() == ErrorCode::Forbidden => recovered.untold.push(Unseen::new(&error)),
+        Err(error) => return Err(error),
+    }
+    let known = lease::find(cluster, lease, deadline).await.ok().flatten();
+    recovered.held_by.push(known.map_or_else(|| lease.to_owned(), |known| known.note.who));
+    Ok(true)
+}
+
+impl Returned {
+    /// Tells the sessions that may take it again not to do so.
+    pub(super) async fn tell(&self, cluster: &Cluster, by: &str, deadline: Deadline) -> Result<()> {
+        let there = cluster.in_namespace(&self.namespace);
+        for lease in &self.leases {
+            mark(&there, lease, &self.uid, &Recovery::new(&self.name, by), deadline).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Recovery {
@@ -116,15 +150,15 @@ impl Recovery {
     }
 }
 
-/// Tells a session, if its Lease is there, that a Service is not its any more.
+/// Tells a session, if its Lease is there, that a Service is not its any more; whether it is there.
 pub(super) async fn mark(
     cluster: &Cluster,
     lease: &str,
     service_uid: &str,
     recovery: &Recovery,
     deadline: Deadline,
-) -> Result<()> {
-    lease::mark_recovered(cluster, lease, service_uid, recovery, deadline).await.map(|_| ())
+) -> Result<bool> {
+    lease::mark_recovered(cluster, lease, service_uid, recovery, deadline).await
 }
 
 /// What came of putting a Service back.
@@ -179,11 +213,4 @@ fn not_restored(name: &str, error: Error) -> Error {
     Error::new(ErrorCode::NotRestored, format!("{object} could not be put back: {error}"))
         .on(object)
         .because(error)
-}
-
-fn unknown(name: &str, why: &str) -> Error {
-    let object = format!("services/{name}");
-    Error::new(ErrorCode::NotRestored, format!("{object} cannot be put back: {why}")).on(object).try_this(
-        "apply its manifest again; then remove the annotation kubetether.dev/exchange, if it has one",
-    )
 }

@@ -175,7 +175,8 @@ impl Status {
 /// # Errors
 /// [`Kubeconfig`](crate::ErrorCode::Kubeconfig), [`Unreachable`](crate::ErrorCode::Unreachable),
 /// [`Unauthorized`](crate::ErrorCode::Unauthorized), [`Deadline`](crate::ErrorCode::Deadline) within the
-/// [`start_deadline`](Config::start_deadline). What may not be looked at is no error: see [`Status::unseen`].
+/// [`start_deadline`](Config::start_deadline); [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) as far as this user
+/// may look at namespaces. What may not be looked at is no error: see [`Status::unseen`].
 pub async fn status(config: &Config, options: StatusOptions) -> Result<Status> {
     let patience = options.patience;
     let mut watch = watch_status(config, options).await?;
@@ -244,7 +245,11 @@ impl StatusWatch {
         let limit = if self.last.is_none() { self.first.at_least(LOOK) } else { Deadline::after(ONE_LOOK) };
         let seen = self.survey.look(&KINDS, limit).await;
         self.due = tokio::time::Instant::now() + LOOK;
-        Ok(tell(&self.survey, seen?))
+        let status = tell(&self.survey, seen?);
+        if self.last.is_none() && status.is_empty() {
+            self.survey.namespace_is_there(limit).await?;
+        }
+        Ok(status)
     }
 }
 
@@ -273,7 +278,9 @@ fn tell(survey: &Survey, seen: Seen) -> Status {
             name_session(&mut status, survey, &ours.namespace, lease);
         }
         let useless = match ours.kind {
-            Kind::Deployment => survey.verdict(&seen, ours).is_none_or(|verdict| verdict == Verdict::Dead),
+            Kind::Deployment => {
+                seen.verdict(&survey.jury, ours).is_none_or(|verdict| verdict == Verdict::Dead)
+            }
             Kind::Job => !status.sessions.iter().any(|session| may_use(session, ours)),
             _ => false,
         };
@@ -326,8 +333,8 @@ fn held(survey: &Survey, seen: &Seen, taken: &Taken, holder: Option<&Holder>) ->
 }
 
 fn condition(seen: &Seen, taken: &Taken, holder: Option<&Holder>, life: Life) -> Condition {
-    if let Err(why) = &taken.original {
-        return Condition::Broken(why.clone());
+    if let Err(unknown) = &taken.original {
+        return Condition::Broken(unknown.why.clone());
     }
     if !is_taken(&taken.live) {
         return Condition::PassThrough("the Service leads to its own pods".to_owned());

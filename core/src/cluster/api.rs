@@ -1,6 +1,9 @@
 //! Requests to the API server, each with a deadline, each failing with the object, the verb and the
 //! cluster's own words.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::time::Duration;

@@ -21,6 +21,9 @@ pub(crate) const DURATION: Duration = Duration::from_secs(30);
 /// Between two renewals.
 pub(crate) const RENEWAL: Duration = Duration::from_secs(10);
 
+/// The version of both annotations that is written; readers keep fields they do not know.
+const VERSION: u32 = 1;
+
 /// The annotation [`names::SESSION`] of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionNote {
@@ -74,13 +77,18 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Whether its session is one of a later version: nothing of it is touched.
+    pub(crate) fn is_later(&self) -> bool {
+        self.note.v > VERSION
+    }
+
     pub(crate) fn of(lease: &Lease) -> Self {
         let meta = &lease.metadata;
         let name = meta.name.clone().unwrap_or_default();
         let spec = lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|it| u64::try_from(it).ok());
         let fallback = || SessionNote {
-            v: 1,
+            v: VERSION,
             who: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_else(|| name.clone()),
             started: "an unknown time".to_owned(),
             other: Map::new(),
@@ -110,7 +118,7 @@ pub(crate) async fn create(
     who: &str,
     deadline: Deadline,
 ) -> Result<String> {
-    let note = SessionNote { v: 1, who: who.to_owned(), started: now().0.to_string(), other: Map::new() };
+    let note = SessionNote { v: VERSION, who: who.to_owned(), started: time_for_people(), other: Map::new() };
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(names::lease(session)),
@@ -191,7 +199,7 @@ async fn change_recovered(
     let attempt = || async {
         let Some(found) = cluster.find::<Lease>(lease, deadline).await? else { return Ok(false) };
         let known = Known::of(&found);
-        let mut next = Recovered { v: 1, ..known.recovered.clone() };
+        let mut next = Recovered { v: known.recovered.v.max(VERSION), ..known.recovered.clone() };
         change(&mut next.services);
         if next.services == known.recovered.services {
             return Ok(true);
@@ -215,9 +223,9 @@ async fn change_recovered(
     cluster.on_conflict_again(attempt).await
 }
 
-/// The time of now, as it is written for people.
+/// The time of now, as it is written for people: to the second, UTC.
 pub(crate) fn time_for_people() -> String {
-    now().0.to_string()
+    now().0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn text(note: &impl Serialize) -> Result<String> {

@@ -15,6 +15,7 @@ pub(crate) mod gone;
 pub(crate) mod kubeconfig;
 pub(crate) mod lease;
 pub(crate) mod names;
+mod near;
 pub(crate) mod observed;
 pub(crate) mod pod_wait;
 pub(crate) mod quota;

@@ -28,9 +28,9 @@ use super::safe::Safe;
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::AgentLink;
 use crate::cluster::pod_wait::{self, Controller};
-use crate::cluster::{calls, gone, names};
+use crate::cluster::{api, calls, gone, names};
 use crate::session::Shared;
-use crate::{Deadline, InterceptorDeath, Result};
+use crate::{Deadline, Error, ErrorCode, Result};
 
 /// One attempt to reach it, or to make or take away its objects.
 const ATTEMPT: Duration = Duration::from_secs(45);
@@ -63,6 +63,8 @@ struct Inner {
     /// Whether nothing more is made.
     still: watch::Sender<bool>,
     link: Mutex<Option<AgentLink>>,
+    /// Whether its objects are gone: what bears their names from then on is the next exchange's.
+    removed: tokio::sync::Mutex<bool>,
 }
 
 impl Companion {
@@ -73,6 +75,7 @@ impl Companion {
             ending: CancellationToken::new(),
             still: watch::Sender::new(false),
             link: Mutex::default(),
+            removed: tokio::sync::Mutex::default(),
         }));
         let tasks = wanted.shared.tasks.clone();
         tasks.spawn("second interceptor", companion.clone().keep(wanted));
@@ -91,7 +94,7 @@ impl Companion {
             tokio::time::timeout_at(deadline.instant(), self.0.still.subscribe().wait_for(|still| *still))
                 .await;
         let link = self.link().clone();
-        if let Some(link) = link {
+        if let Some(link) = link.filter(|link| *link.carriers().borrow() > 0) {
             let _ = calls::disarm(&link, deadline).await;
         }
     }
@@ -107,41 +110,71 @@ impl Companion {
         });
     }
 
-    /// Takes its objects away, and waits until they are gone.
+    /// Takes its objects away, once, and waits until they are gone.
     pub(super) async fn remove(&self, shared: &Shared, deadline: Deadline) -> Result<()> {
+        let removed = tokio::time::timeout_at(deadline.instant(), self.0.removed.lock()).await;
+        let Ok(mut removed) = removed else {
+            return Err(Error::deadline("the end of the second interceptor"));
+        };
+        if *removed {
+            return Ok(());
+        }
         self.disarm(deadline).await;
         let link = self.link().take();
-        if let Some(link) = &link {
+        if let Some(link) = link.as_ref().filter(|link| *link.carriers().borrow() > 0) {
             let _ = calls::drain(link, deadline).await;
         }
         remove(shared, &self.0.first, deadline).await?;
+        *removed = true;
         if let Some(link) = link {
             link.close(GoodbyeCode::Closed, "the exchange has ended");
         }
         Ok(())
     }
 
+    /// Makes it, and makes it again when somebody takes it away; holds a link to it.
     async fn keep(self, wanted: Wanted) {
-        // Not cut off half-way: what is made must be known to be there.
-        let made = make(&wanted).await;
-        match made {
-            Ok(()) => tokio::select! {
+        let mut backoff = Backoff::new(PACE);
+        while !self.0.ending.is_cancelled() {
+            // Not cut off half-way: what is made must be known to be there.
+            let pause = match make(&wanted).await {
+                Ok(()) => {
+                    tokio::select! {
+                        () = self.0.ending.cancelled() => break,
+                        () = self.hold(&wanted) => backoff.reset(),
+                    }
+                    PACE.first
+                }
+                Err(error) => {
+                    tracing::debug!(error = error.report(), "no second interceptor");
+                    if !may_come(&error) {
+                        break;
+                    }
+                    backoff.after(&error)
+                }
+            };
+            tokio::select! {
                 () = self.0.ending.cancelled() => {}
-                () = self.hold(&wanted) => {}
-            },
-            Err(error) => tracing::debug!(error = error.report(), "no second interceptor"),
+                () = tokio::time::sleep(pause) => {}
+            }
         }
         self.0.still.send_replace(true);
     }
 
-    /// Holds a link to its pod, whichever that is.
+    /// Holds a link to its pod, whichever that is, until there is no Deployment of it any more.
     async fn hold(&self, wanted: &Wanted) {
         let mut backoff = Backoff::new(PACE);
+        let name = names::second(&self.0.first);
         loop {
-            let link = match reach(wanted, &names::second(&self.0.first)).await {
+            let link = match reach(wanted, &name).await {
                 Ok(link) => link,
                 Err(error) => {
                     tracing::debug!(error = error.report(), "the second interceptor is not there yet");
+                    let found =
+                        wanted.shared.cluster.find::<Deployment>(&name, Deadline::after(ATTEMPT)).await;
+                    if matches!(found, Ok(None)) {
+                        return;
+                    }
                     tokio::time::sleep_until(Instant::now() + backoff.after(&error)).await;
                     continue;
                 }
@@ -151,13 +184,10 @@ impl Companion {
             let serving = wanted.inbound.clone().serve((*link).clone(), wanted.shared.tasks.clone());
             wanted.shared.tasks.spawn("inbound connections", serving);
             *self.link() = Some(link.clone());
-            let mut before = InterceptorDeath::Replaced;
-            wanted.safe.change(|safety| {
-                before = std::mem::replace(&mut safety.interceptor, InterceptorDeath::TwoInterceptors);
-            });
+            wanted.safe.change(|nets| nets.second = true);
             let why = link.leaving().await;
             tracing::debug!(why, "the second interceptor's pod is gone");
-            wanted.safe.change(|safety| safety.interceptor = before);
+            wanted.safe.change(|nets| nets.second = false);
             *self.link() = None;
         }
     }
@@ -165,6 +195,15 @@ impl Companion {
     fn link(&self) -> std::sync::MutexGuard<'_, Option<AgentLink>> {
         self.0.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether what was refused may be had later.
+fn may_come(error: &Error) -> bool {
+    // Neither a right nor a kind that the cluster does not have comes by itself.
+    !matches!(
+        error.code(),
+        ErrorCode::Forbidden | ErrorCode::NoSuchTarget | ErrorCode::NoSuchNamespace | ErrorCode::Unsupported
+    )
 }
 
 /// Links to its pod, ready to take callers, and arms it.
@@ -192,13 +231,21 @@ async fn make(wanted: &Wanted) -> Result<()> {
         }),
         status: None,
     };
-    cluster.create(&budget, deadline).await?;
+    there(cluster.create(&budget, deadline).await)?;
     let first = wanted.base.name.clone().unwrap_or_default();
     let name = names::second(&first);
     let metadata = ObjectMeta { name: Some(name.clone()), ..wanted.base.clone() };
     let template = beside(&wanted.template, &name, &wanted.selected);
     let second = deployment(metadata, &name, template);
-    cluster.create::<Deployment>(&second, deadline).await.map(|_| ())
+    there(cluster.create::<Deployment>(&second, deadline).await)
+}
+
+/// What an earlier try has made is there.
+fn there<K>(created: Result<K>) -> Result<()> {
+    match created {
+        Err(error) if api::is_already_there(&error) => Ok(()),
+        created => created.map(|_| ()),
+    }
 }
 
 /// The first one's pod, for another node where there is one.
@@ -242,6 +289,32 @@ pub(super) async fn remove(shared: &Shared, first: &str, deadline: Deadline) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+    use crate::cluster::api::fake::Fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_bears_its_names_later_is_the_next_exchanges() {
+        let fake = Fake::default();
+        let shared = Arc::new(Shared::over(Config::new(), fake.cluster(), None));
+        let companion = Companion(Arc::new(Inner {
+            first: "kt-orders-0123456789".into(),
+            ending: CancellationToken::new(),
+            still: watch::Sender::new(true),
+            link: Mutex::default(),
+            removed: tokio::sync::Mutex::default(),
+        }));
+        let second = || {
+            fake.put::<Deployment>(serde_json::json!({ "metadata": { "name": "kt-orders-0123456789-b" } }))
+        };
+        second();
+        // The exchange has ended; before its linger is over the next one begins, and makes one of its own.
+        companion.retire(&shared, Duration::from_secs(2));
+        companion.remove(&shared, Deadline::secs(30)).await.unwrap();
+        assert_eq!(fake.changes(), ["DELETE deployments/kt-orders-0123456789-b"]);
+        second();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(fake.changes(), Vec::<String>::new());
+    }
 
     #[test]
     fn the_second_is_known_apart_and_keeps_away_from_the_first() {

@@ -16,6 +16,7 @@ use kube::runtime::watcher::{self, Event};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::pod_wait::selector;
@@ -40,6 +41,7 @@ pub(crate) struct Fallback {
     mark: Mark,
     /// What we wrote, by name. `None` when it is over: nothing may be written after that.
     written: Arc<Mutex<Option<BTreeMap<String, EndpointSlice>>>>,
+    over: CancellationToken,
 }
 
 /// What our slices are marked with.
@@ -81,6 +83,7 @@ impl Fallback {
             cluster: cluster.clone(),
             mark: Mark::new(service, base),
             written: Arc::new(Mutex::new(Some(BTreeMap::new()))),
+            over: CancellationToken::new(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Fallback {
         let (mut backoff, mut again) = (Backoff::new(PACE), None);
         loop {
             let told = tokio::select! {
+                () = self.over.cancelled() => return,
                 told = changes.next() => told,
                 () = tokio::time::sleep_until(udp_from), if !with_udp => {
                     with_udp = true;
@@ -139,6 +143,7 @@ impl Fallback {
     /// Deletes the slices; none is written after this. Call it when the Service is put back.
     pub(super) async fn remove(&self, deadline: Deadline) -> Result<()> {
         *self.written.lock().await = None;
+        self.over.cancel();
         delete_all(&self.cluster, &self.mark.interceptor, deadline).await
     }
 
@@ -251,6 +256,7 @@ fn name(slice: &EndpointSlice) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::api::fake::Fake;
 
     fn way_back() -> EndpointSlice {
         serde_json::from_value(json!({
@@ -293,6 +299,16 @@ mod tests {
             (Some(false), Some(true), Some(true))
         );
         assert_eq!(copy.ports.unwrap().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_on_once_it_is_removed() {
+        let fake = Fake::default();
+        let base = ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() };
+        let fallback = Fallback::new(&fake.cluster(), "orders", base);
+        let kept = tokio::spawn(fallback.clone().keep(|| ()));
+        fallback.remove(Deadline::after(ATTEMPT)).await.unwrap();
+        tokio::time::timeout(ATTEMPT, kept).await.expect("it goes on").unwrap();
     }
 
     #[test]

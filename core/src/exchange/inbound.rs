@@ -1,22 +1,66 @@
 //! Connections of the cluster's callers, taken to the endpoints of this machine.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay_tallied};
 use tokio_util::sync::CancellationToken;
 
+use crate::life::Life;
 use crate::local;
 use crate::stats::Counters;
 use crate::tasks::Tasks;
 use crate::to::Local;
 
-/// Which of the Service's ports go where.
-pub(crate) type Locals = Arc<HashMap<u16, Local>>;
+/// Which of the Service's ports go where; a cheap handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Locals(Arc<HashMap<u16, Endpoint>>);
+
+/// An endpoint of this machine.
+#[derive(Debug)]
+struct Endpoint {
+    local: Local,
+    /// Whether it has refused ever since it was told that it does.
+    refuses: AtomicBool,
+}
+
+impl Locals {
+    /// By the Service's port.
+    pub(crate) fn new(locals: HashMap<u16, Local>) -> Self {
+        let endpoint = |local| Endpoint { local, refuses: AtomicBool::new(false) };
+        Self(Arc::new(locals.into_iter().map(|(port, local)| (port, endpoint(local))).collect()))
+    }
+}
+
+impl Endpoint {
+    fn accepted(&self) {
+        self.refuses.store(false, Ordering::Relaxed);
+    }
+
+    /// What people should know of a refusal: the first one, and the first after a connection that worked.
+    fn refused(&self, refusal: &Refusal) -> Option<String> {
+        if self.refuses.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let local = &self.local;
+        Some(match refusal.code {
+            RefusalCode::Refused => format!("nothing listens at {local}: callers are reset"),
+            RefusalCode::TimedOut | RefusalCode::Unreachable => {
+                format!("{local} takes no connections ({}): callers are reset", refusal.text)
+            }
+            // No word of the endpoint itself, which the interceptor would hand on.
+            _ => {
+                format!("{local} cannot be connected to ({}): callers go to the original pods", refusal.text)
+            }
+        })
+    }
+}
 
 /// How the connections of one exchange are served; a cheap handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbound {
+    pub(crate) life: Arc<Life>,
     pub(crate) locals: Locals,
     pub(crate) counters: Counters,
     /// Cancelled when the connections that are open have had their time.
@@ -57,11 +101,12 @@ impl Inbound {
             return;
         };
         let counted = self.counters.connection();
-        let Some(local) = self.locals.get(&port) else {
+        let Some(endpoint) = self.locals.0.get(&port) else {
             counted.refused();
             incoming.refuse(Refusal::new(RefusalCode::NotAllowed, format!("port {port} is not exchanged")));
             return;
         };
+        let local = &endpoint.local;
         let connected = tokio::select! {
             connected = local::connect(local) => connected,
             // The caller gave up.
@@ -69,6 +114,7 @@ impl Inbound {
         };
         match connected {
             Ok(socket) => {
+                endpoint.accepted();
                 let ending = self.ending.cancelled();
                 let flow = relay_tallied(incoming.accept(), socket, ending, counted.tally()).await;
                 tracing::debug!(port, %from, sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
@@ -76,8 +122,37 @@ impl Inbound {
             Err(refusal) => {
                 tracing::debug!(port, %from, %local, %refusal, "the local endpoint refused");
                 counted.refused();
+                if let Some(text) = endpoint.refused(&refusal) {
+                    self.life.notice(text);
+                }
                 incoming.refuse(refusal);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_until_a_connection_works() {
+        let local = Local::Tcp { host: "127.0.0.1".into(), port: 9555 };
+        let locals = Locals::new(HashMap::from([(80, local)]));
+        let endpoint = &locals.0[&80];
+        let nobody = Refusal::new(RefusalCode::Refused, "connection refused");
+        let told = Some("nothing listens at 127.0.0.1:9555: callers are reset".to_owned());
+        assert_eq!(endpoint.refused(&nobody), told);
+        assert_eq!(endpoint.refused(&nobody), None);
+        endpoint.accepted();
+        assert_eq!(endpoint.refused(&nobody), told);
+        endpoint.accepted();
+        let slow = Refusal::new(RefusalCode::TimedOut, "the local endpoint does not accept");
+        assert!(endpoint.refused(&slow).is_some_and(|text| text.ends_with("accept): callers are reset")));
+        endpoint.accepted();
+        let nowhere = Refusal::new(RefusalCode::Internal, "no such host");
+        assert!(
+            endpoint.refused(&nowhere).is_some_and(|text| text.contains("(no such host): callers go to"))
+        );
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy,
 use k8s_openapi::api::core::v1::{Endpoints, PodTemplateSpec, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::PropagationPolicy;
+use kube::api::{Preconditions, PropagationPolicy};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use super::fallback::Fallback;
 use super::nets::Nets;
 use super::note::port_key;
 use super::plan::Plan;
+use super::removal::Unneeded;
 use crate::cluster::agent_pod::{self, Host};
 use crate::cluster::api::owner_reference;
 use crate::cluster::{Cluster, agent_config_map, api, gone, names};
@@ -46,17 +47,26 @@ pub(crate) struct Interceptor {
 }
 
 impl Interceptor {
-    /// Creates the objects; what was created before an error is there, and [`remove`](Self::remove)
-    /// takes it away.
+    /// Nothing of it is there yet.
     pub(crate) fn new(name: String) -> Self {
         Self { name, base: None, template: None, nets: Nets::default(), needed_until: Mutex::new(None) }
     }
 
-    /// One that a dead session has left.
-    pub(crate) fn left_behind(name: String) -> Self {
-        Self { nets: Nets::UNKNOWN, ..Self::new(name) }
+    /// One that a dead session has left, by its Deployment; `None` for one that is not an interceptor's. The name came
+    /// from an annotation, which is anybody's to write: only what carries our labels is taken away.
+    pub(super) fn left_behind(found: &Deployment) -> Option<Self> {
+        let name = found.metadata.name.clone()?;
+        let labels = found.metadata.labels.as_ref()?;
+        let ours = names::labels(names::ROLE_INTERCEPTOR, &name);
+        if !ours.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+            return None;
+        }
+        let owner_references = Some(vec![owner_reference(found)]);
+        let base = ObjectMeta { name: Some(name.clone()), owner_references, ..Default::default() };
+        Some(Self { base: Some(base), nets: Nets::UNKNOWN, ..Self::new(name) })
     }
 
+    /// Creates the objects. What was created before an error is there: a removal takes it away.
     pub(crate) async fn create(
         &mut self,
         shared: &Shared,
@@ -150,17 +160,13 @@ impl Interceptor {
 
     /// Deletes the objects and waits until they and all they own are gone. Goes on after an error, and
     /// returns the first.
-    pub(crate) async fn remove(&self, shared: &Shared, deadline: Deadline) -> Result<()> {
+    pub(super) async fn delete(&self, shared: &Shared, _: Unneeded, deadline: Deadline) -> Result<()> {
         let (cluster, agent) = (&shared.cluster, shared.agent()?);
         let back = names::pass_through(&self.name);
         // Foreground: gone only when their pods and slices are.
         let foreground = PropagationPolicy::Foreground;
-        let deployment = async {
-            cluster.delete::<Deployment>(&self.name, None, foreground.clone(), deadline).await?;
-            gone::wait::<Deployment>(cluster, &self.name, deadline).await
-        };
         // The way back goes last: until then a pod of the interceptor may need it.
-        let deployment = deployment.await;
+        let deployment = self.delete_deployment(cluster, deadline).await;
         let service = cluster.delete::<Service>(&back, None, foreground, deadline).await;
         // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
         let owner = self.uid().unwrap_or_default();
@@ -174,6 +180,19 @@ impl Interceptor {
         gone::wait::<Service>(cluster, &back, deadline).await?;
         // Kubernetes keeps an Endpoints object beside each Service, owned by nobody.
         gone::wait_if_allowed::<Endpoints>(cluster, &back, deadline).await
+    }
+
+    async fn delete_deployment(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
+        let this = self.uid().map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let deleted =
+            cluster.delete::<Deployment>(&self.name, this, PropagationPolicy::Foreground, deadline).await;
+        match (deleted, self.uid()) {
+            // Another one has that name by now.
+            (Err(error), Some(_)) if api::is_conflict(&error) => Ok(()),
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(uid)) => gone::wait_for::<Deployment>(cluster, &self.name, uid, deadline).await,
+            (Ok(()), None) => gone::wait::<Deployment>(cluster, &self.name, deadline).await,
+        }
     }
 }
 

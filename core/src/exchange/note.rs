@@ -90,6 +90,11 @@ impl Note {
             return Ok(None);
         };
         let name = service.metadata.name.as_deref().unwrap_or_default();
+        if Self::is_later(service) {
+            let message = format!("services/{name} is held by a later version of kubetether");
+            let error = Error::new(ErrorCode::Unsupported, message).on(format!("services/{name}"));
+            return Err(error.try_this("update this kubetether"));
+        }
         let note: Self = serde_json::from_str(text).map_err(|error| {
             Error::new(
                 ErrorCode::Unsupported,
@@ -99,12 +104,14 @@ impl Note {
             .because(error)
             .try_this("put the Service back by hand (selector and targetPort), then remove the annotation")
         })?;
-        if note.v > VERSION {
-            let message =
-                format!("services/{name} is held by a later version of kubetether (format {})", note.v);
-            return Err(Error::new(ErrorCode::Unsupported, message).try_this("update this kubetether"));
-        }
         Ok(Some(note))
+    }
+
+    /// Whether a later version wrote the note on a Service, in a form that is not known here.
+    pub(crate) fn is_later(service: &Service) -> bool {
+        let text = service.metadata.annotations.as_ref().and_then(|all| all.get(names::EXCHANGE));
+        let note = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        note.and_then(|note| note["v"].as_u64()).is_some_and(|v| v > u64::from(VERSION))
     }
 
     pub(crate) fn is_held_by(&self, lease: &str) -> bool {

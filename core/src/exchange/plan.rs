@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::note::{Note, Original, port_key};
+use super::put_back::put_back_by;
 use crate::cluster::{api, names};
 use crate::target::Protocol;
 use crate::to::{Local, Offered, To};
@@ -51,8 +52,15 @@ pub(crate) enum Look {
     Drifted(Box<Plan>),
     /// It is another Service of that name.
     Replaced,
-    /// Another session holds it now.
+    /// Another session holds it now, by its Lease.
     Taken(String),
+    /// Its note cannot be read.
+    Unreadable {
+        /// It is of a later version: nothing of what that wrote may be touched.
+        later: bool,
+        /// Why, for people.
+        why: String,
+    },
     /// Its shape is another one than the interceptor was made for; the text says in what.
     Reshaped(String),
 }
@@ -112,29 +120,21 @@ impl Plan {
         Ok(operations.into())
     }
 
-    /// The JSON patch that puts `live` back: each field whose value is ours, and our annotation off.
-    pub(crate) fn restore(&self, live: &Service) -> Value {
-        let mut operations = unchanged(live);
-        if let Some(selector) = live.spec.as_ref().and_then(|spec| spec.selector.as_ref()) {
-            let restored: BTreeMap<&String, &String> =
-                selector.iter().map(|(key, value)| (key, self.original_value(key, value))).collect();
-            if restored.iter().any(|(key, value)| selector.get(*key) != Some(*value)) {
-                operations.push(json!({ "op": "replace", "path": "/spec/selector", "value": restored }));
-            }
-        }
-        for (at, port) in live_ports(live).iter().enumerate() {
+    /// The JSON patch that puts `live` back; `None` when there is nothing to put back.
+    pub(crate) fn restore(&self, live: &Service) -> Option<Value> {
+        put_back_by(live, &self.original, |port| {
             // By what it holds, not by its number: somebody may have given our port another number.
-            let planned = self.ports.iter().find(|planned| is_listen(port, planned.listen));
-            let key =
-                planned.map(|planned| port_key(i32::from(planned.number), Some(planned.protocol.as_str())));
-            if let Some(target) = key.and_then(|key| self.original.target_ports.get(&key)) {
-                operations.push(set_target(at, target));
-            }
-        }
-        if live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::EXCHANGE)) {
-            operations.push(json!({ "op": "remove", "path": annotation_path() }));
-        }
-        operations.into()
+            let planned = self.ports.iter().find(|planned| is_listen(port, planned.listen))?;
+            let key = port_key(i32::from(planned.number), Some(planned.protocol.as_str()));
+            self.original.target_ports.get(&key).cloned()
+        })
+    }
+
+    /// Whether a Service whose note cannot be read may be put back: what it holds is this plan's, or the user's.
+    pub(crate) fn is_nobody_elses(&self, live: &Service) -> bool {
+        let selector = live.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let another = |value: &String| names::is_selector_value(value) && *value != self.value;
+        !selector.is_some_and(|selector| selector.values().any(another))
     }
 
     /// What the Service has become since it was taken.
@@ -149,8 +149,9 @@ impl Plan {
             }
             Ok(Some(_)) if self.is_in_force(live) => return Look::Ours,
             Ok(_) => {}
-            // Nothing of what a later version wrote may be touched.
-            Err(error) => return Look::Taken(error.to_string()),
+            Err(error) => {
+                return Look::Unreadable { later: Note::is_later(live), why: error.to_string() };
+            }
         }
         match self.original_now(live) {
             Ok(original) => Look::Drifted(Box::new(Self { original, ..self.clone() })),
@@ -201,14 +202,6 @@ impl Plan {
         let key = port_key(port.port, port.protocol.as_deref());
         let known = self.original.target_ports.get(&key);
         is_any_listen(port) && known != Some(&target_of(port))
-    }
-
-    /// What a key of the selector was, if its live value is ours; else that is somebody else's and stays.
-    fn original_value<'a>(&'a self, key: &str, live: &'a String) -> &'a String {
-        match self.original.selector.get(key) {
-            Some(original) if *live == self.value => original,
-            _ => live,
-        }
     }
 
     fn port(&self, port: &ServicePort) -> Option<&Port> {

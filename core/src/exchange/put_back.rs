@@ -14,6 +14,15 @@ use crate::cluster::names;
 /// The JSON patch that puts `live` back: each field whose value is a kubetether's, and our annotation off; values of
 /// somebody else's stay. `None` when there is nothing to put back. It fails if the Service is changed meanwhile.
 pub(crate) fn put_back(live: &Service, original: &Original) -> Option<Value> {
+    put_back_by(live, original, |_| None)
+}
+
+/// The same for somebody who may know of a port what its target was, though its number is not the original one.
+pub(super) fn put_back_by(
+    live: &Service,
+    original: &Original,
+    known: impl Fn(&ServicePort) -> Option<IntOrString>,
+) -> Option<Value> {
     let mut operations = unchanged(live);
     let tests = operations.len();
     if let Some(selector) = live.spec.as_ref().and_then(|spec| spec.selector.as_ref())
@@ -32,7 +41,8 @@ pub(crate) fn put_back(live: &Service, original: &Original) -> Option<Value> {
     }
     let ports = live_ports(live);
     for (at, port) in ports.iter().enumerate().filter(|(_, port)| leads_to_interceptor(port, original)) {
-        operations.push(set_target(at, &original_target(port, &ports, original)));
+        let target = known(port).unwrap_or_else(|| original_target(port, &ports, original));
+        operations.push(set_target(at, &target));
     }
     if live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::EXCHANGE)) {
         operations.push(json!({ "op": "remove", "path": annotation_path() }));

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::note::{Holder, Note};
 use super::plan::{Look, Plan};
+use super::put_back::is_taken;
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_file::Agent;
 use crate::cluster::agent_pod::Host;
@@ -204,8 +205,8 @@ pub(crate) async fn take(
 }
 
 /// Puts the Service back as far as it is ours. A Service that is gone, is another one or is somebody
-/// else's is left alone. Goes on after passing faults until the deadline.
-pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
+/// else's is left alone. Goes on after passing faults until the deadline. Whether there was something to put back.
+pub(crate) async fn restore(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<bool> {
     let mut backoff = Backoff::new(AGAIN);
     loop {
         let error = match cluster.on_conflict_again(|| restore_once(cluster, plan, lease, deadline)).await {
@@ -231,17 +232,25 @@ fn may_pass(error: &Error) -> bool {
 /// Between two tries to put a Service back.
 const AGAIN: Pace = Pace { first: Duration::from_millis(300), last: Duration::from_secs(3) };
 
-async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<()> {
-    let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(()) };
-    if matches!(plan.look(&live, lease), Look::Replaced | Look::Taken(_)) {
-        return Ok(());
+async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Deadline) -> Result<bool> {
+    let Some(live) = cluster.find::<Service>(&plan.service, deadline).await? else { return Ok(false) };
+    match plan.look(&live, lease) {
+        Look::Replaced | Look::Taken(_) => return Ok(false),
+        Look::Unreadable { .. } if !plan.is_nobody_elses(&live) => return Ok(false),
+        Look::Unreadable { later: true, why } if is_taken(&live) => {
+            return Err(Error::new(ErrorCode::Unsupported, why).on(format!("services/{}", plan.service)));
+        }
+        Look::Unreadable { later: true, .. } => return Ok(false),
+        // A note that was damaged says nothing; what it was is known here.
+        Look::Unreadable { later: false, .. } | Look::Ours | Look::Drifted(_) | Look::Reshaped(_) => {}
     }
     let operations = plan.restore(&live);
-    let changes = operations.as_array().map_or(0, |all| all.iter().filter(|one| one["op"] != "test").count());
-    let restored = if changes == 0 {
-        live
-    } else {
-        cluster.json_patch::<Service>(&plan.service, api::patch(operations)?, deadline).await?
+    let changes = operations.is_some();
+    let restored = match operations {
+        None => live,
+        Some(operations) => {
+            cluster.json_patch::<Service>(&plan.service, api::patch(operations)?, deadline).await?
+        }
     };
     match fields::give_up(cluster, &restored, deadline).await {
         Err(error) if !api::is_conflict(&error) => {
@@ -250,9 +259,9 @@ async fn restore_once(cluster: &Cluster, plan: &Plan, lease: &str, deadline: Dea
                 error = error.report(),
                 "the cluster still has us for a manager of a Service's fields"
             );
-            Ok(())
+            Ok(changes)
         }
-        done => done,
+        done => done.map(|()| changes),
     }
 }
 

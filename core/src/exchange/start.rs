@@ -1,24 +1,21 @@
 //! The start of an exchange. Nothing of the user's is changed before everything else stands; what was
 //! begun is undone when a step fails or the caller gives up.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
-use super::companion::Companion;
 use super::fallback::Fallback;
 use super::guard::Guard;
-use super::inbound::InboundSlot;
 use super::interceptor::Interceptor;
+use super::kept::Kept;
 use super::note::Note;
 use super::plan::Plan;
+use super::removal::{self, Useless};
 use super::{Exchange, ExchangedPort, interceptor, policies, prove, service, wait};
-use crate::cluster::agent_link::AgentLink;
 use crate::cluster::agent_pod::Host;
-use crate::cluster::pod_wait::{self, AgentPod, Controller};
+use crate::cluster::pod_wait::{self, Controller};
 use crate::cluster::{calls, lease, names};
 use crate::life::Life;
 use crate::session::{Reservation, Shared};
@@ -34,23 +31,6 @@ const JUDGING: Duration = lease::DURATION.saturating_add(Duration::from_secs(15)
 const UNDO: Duration = Duration::from_secs(45);
 /// A start waits so long for the net below the interceptor; it comes later where that is not enough.
 const NET: Duration = Duration::from_secs(1);
-
-/// An interceptor that is up, with the way to it: in force, or kept for the next exchange of its Service.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) interceptor: Interceptor,
-    pub(crate) pod: AgentPod,
-    pub(crate) link: AgentLink,
-    pub(crate) inbound: InboundSlot,
-    /// What it was made for: it serves only a Service that still looks like this.
-    pub(super) made_for: Plan,
-    /// The second interceptor, while and after the exchange.
-    pub(super) companion: Option<Companion>,
-    /// How the Service was taken last; it is put back by this before the interceptor goes.
-    pub(super) taken_as: Option<Plan>,
-    /// The uid of the session's Lease at the time: whoever takes the session of another one for dead takes this away.
-    pub(super) made_under: String,
-}
 
 /// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free, for which it waits `until` then. On success a task of the session watches over it.
 pub(crate) async fn start(
@@ -104,8 +84,8 @@ pub(super) struct Start<'a> {
     plan: Option<Plan>,
     /// What stands.
     kept: Option<Kept>,
-    /// What was begun.
-    unfinished: Option<Interceptor>,
+    /// What was begun, and for what.
+    unfinished: Option<(Interceptor, Plan)>,
     /// Whether the Service may have been changed.
     taken: bool,
     /// The net below the interceptor.
@@ -146,7 +126,7 @@ impl<'a> Start<'a> {
     async fn run(&mut self, name: &str, to: &To, reservation: &mut Option<Reservation>) -> Result<Exchange> {
         let cluster = &self.shared.cluster;
         self.life.progress(1, STEPS, format!("reading services/{name}"));
-        let found: Service = cluster.get(name, self.deadline).await?;
+        let found: Service = cluster.named(name, self.deadline).await?;
         let lease = names::lease(&self.shared.id);
         let (found, dead) = self.claim(found, &lease).await?;
         let deadline = self.deadline;
@@ -176,7 +156,11 @@ impl<'a> Start<'a> {
         guard.receive(kept);
         self.taken = true;
         service::take(cluster, &plan, &note, &lease, dead.as_ref(), deadline).await?;
-        guard.spread_nets(kept);
+        if let Some(kept) = &mut self.kept {
+            // It is this exchange's by now, with originals of its own.
+            kept.taken_as = None;
+            guard.spread_nets(kept);
+        }
         self.fallback.clone_from(&guard.fallback);
 
         self.life.progress(5, STEPS, "proving that its traffic arrives here");
@@ -206,7 +190,8 @@ impl<'a> Start<'a> {
         self.life.set(HandleState::Active);
         self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
         if let Some(dead) = dead {
-            self.shared.chore("leftovers of a dead session", remove_leftovers(self.shared.clone(), dead));
+            let leftovers = removal::of_the_dead(self.shared.clone(), plan, dead);
+            self.shared.chore("leftovers of a dead session", leftovers);
         }
         Ok(exchange)
     }
@@ -245,12 +230,20 @@ impl<'a> Start<'a> {
                 }
                 return Ok(());
             }
-            self.unfinished = Some(kept.interceptor);
-            self.undo_interceptor().await;
+            if let Err(error) = kept.remove(self.shared, Deadline::after(UNDO)).await {
+                self.shared.keep(kept);
+                return Err(error);
+            }
         }
         let (cluster, deadline) = (&self.shared.cluster, self.deadline);
         let agent = self.shared.agent()?;
         let name = self.shared.interceptor_name(&plan.service, &plan.uid);
+        if let Some(useless) = self.shared.take_left(&name)
+            && let Err(error) = useless.remove(self.shared, Deadline::after(UNDO)).await
+        {
+            self.shared.leave(useless);
+            return Err(error);
+        }
         let labels = interceptor::pod_labels(&name, plan);
         let looked = async {
             tokio::try_join!(
@@ -259,16 +252,16 @@ impl<'a> Start<'a> {
             )
         };
         let (host, ()): (Host, ()) = self.or_cancelled(looked).await?;
-        let interceptor = self.unfinished.insert(Interceptor::new(name.clone()));
+        let (interceptor, _) = self.unfinished.insert((Interceptor::new(name.clone()), plan.clone()));
         Box::pin(interceptor.create(self.shared, &host, found, plan, deadline)).await?;
         let controller = Controller { kind: "ReplicaSet", instance: &name };
         let pod = self.or_cancelled(pod_wait::running(cluster, controller, deadline)).await?;
         let link = self.shared.links.connect(cluster, &pod, deadline);
         let link = self.or_cancelled(link).await?;
-        let Some(interceptor) = self.unfinished.take() else {
+        let Some((interceptor, plan)) = self.unfinished.take() else {
             return Err(Error::new(ErrorCode::Internal, "no interceptor"));
         };
-        self.kept = Some(Kept::new(self.shared, interceptor, pod, link, plan.clone()));
+        self.kept = Some(Kept::new(self.shared, interceptor, pod, link, plan));
         Ok(())
     }
 
@@ -287,14 +280,17 @@ impl<'a> Start<'a> {
     pub(super) async fn undo(&mut self) {
         let deadline = Deadline::after(UNDO);
         let cluster = &self.shared.cluster;
-        if let (true, Some(plan)) = (self.taken, &self.plan)
-            && let Err(error) =
+        let restored = match (self.taken, &self.plan) {
+            (true, Some(plan)) => {
                 service::restore(cluster, plan, &names::lease(&self.shared.id), deadline).await
-        {
+            }
+            _ => Ok(false),
+        };
+        if let Err(error) = &restored {
             tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
             self.life.notice(error.report());
         }
-        if let Some(fallback) = self.fallback.take()
+        if let (Ok(_), Some(fallback)) = (&restored, self.fallback.take())
             && let Err(error) = fallback.remove(deadline).await
         {
             tracing::warn!(error = error.report(), "a fallback slice is left behind");
@@ -313,93 +309,12 @@ impl<'a> Start<'a> {
     }
 
     async fn undo_interceptor(&mut self) {
-        let Some(interceptor) = self.unfinished.take() else { return };
-        if let Err(error) = interceptor.remove(self.shared, Deadline::after(UNDO)).await {
+        let Some((interceptor, plan)) = self.unfinished.take() else { return };
+        let useless = Useless::Begun(Box::new((interceptor, plan)));
+        if let Err(error) = useless.remove(self.shared, Deadline::after(UNDO)).await {
             tracing::warn!(error = error.report(), "an interceptor that could not be started is left behind");
             self.life.notice(error.report());
+            self.shared.leave(useless);
         }
     }
-}
-
-impl Kept {
-    fn new(
-        shared: &Shared,
-        interceptor: Interceptor,
-        pod: AgentPod,
-        link: AgentLink,
-        made_for: Plan,
-    ) -> Self {
-        let inbound = InboundSlot::default();
-        let made_under = shared.tenure.now().uid;
-        let kept =
-            Self { interceptor, pod, link, inbound, made_for, companion: None, taken_as: None, made_under };
-        kept.serve(shared);
-        kept
-    }
-
-    /// The interceptor has another pod now.
-    pub(crate) fn moved(&mut self, shared: &Shared, pod: AgentPod, link: AgentLink) {
-        (self.pod, self.link) = (pod, link);
-        self.serve(shared);
-    }
-
-    fn serve(&self, shared: &Shared) {
-        let serving = self.inbound.clone().serve((*self.link).clone(), shared.tasks.clone());
-        shared.tasks.spawn("inbound connections", serving);
-    }
-
-    /// Whether it can serve the Service as it is planned now.
-    fn fits(&self, plan: &Plan) -> bool {
-        let ports = |plan: &Plan| -> Vec<_> {
-            plan.ports.iter().map(|port| (port.number, port.protocol.as_str(), port.listen)).collect()
-        };
-        let living = self.link.is_usable() && *self.link.carriers().borrow() > 0;
-        living && ports(&self.made_for) == ports(plan) && self.made_for.original == plan.original
-    }
-
-    /// Takes the interceptor away, unless the Service still leads to it and cannot be put back.
-    pub(crate) async fn remove(self, shared: &Shared, deadline: Deadline) -> Result<()> {
-        if let Some(plan) = &self.taken_as {
-            service::restore(&shared.cluster, plan, &names::lease(&shared.id), deadline).await?;
-        }
-        // Late callers are passed through until the nodes know.
-        self.interceptor.no_longer_needed(deadline).await;
-        if let Some(companion) = &self.companion {
-            companion.remove(shared, deadline).await?;
-        }
-        let _ = calls::drain(&self.link, deadline).await;
-        self.interceptor.remove(shared, deadline).await
-    }
-
-    /// The Service's name.
-    pub(crate) fn service(&self) -> &str {
-        &self.made_for.service
-    }
-
-    pub(crate) fn service_uid(&self) -> &str {
-        &self.made_for.uid
-    }
-}
-
-/// Takes away the interceptors of a session that is dead; they serve nobody since the Service was taken over.
-async fn remove_leftovers(shared: Arc<Shared>, dead: Note) {
-    // Until all nodes know that its Service leads elsewhere.
-    tokio::time::sleep(shared.config.linger).await;
-    for holder in dead.holders {
-        // The annotation is anybody's to write: only what carries our labels is taken away.
-        let ours = pod_wait::selector(&holder.interceptor);
-        let found = shared.cluster.list::<Deployment>(&ours, Deadline::after(UNDO)).await;
-        if !found.is_ok_and(|found| found.len() == 1) {
-            continue;
-        }
-        let interceptor = Interceptor::left_behind(holder.interceptor);
-        if let Err(error) = interceptor.remove(&shared, Deadline::after(UNDO)).await {
-            tracing::warn!(error = error.report(), "the interceptor of a dead session is left behind");
-        }
-    }
-}
-
-/// The locals of a plan by the Service's port.
-pub(crate) fn locals(plan: &Plan) -> HashMap<u16, crate::to::Local> {
-    plan.ports.iter().filter_map(|port| Some((port.number, port.local.clone()?))).collect()
 }

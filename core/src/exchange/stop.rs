@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::start::Kept;
+use super::kept::Kept;
 use super::{prove, service};
 use crate::cluster::{calls, names};
 use crate::session::Part;
@@ -55,17 +55,17 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline) -> Result<
         }
     }
     let proven = match (&restored, &disarmed) {
-        (Ok(()), Ok(_)) => originals_answer(guard, kept, work).await,
+        (Ok(_), Ok(_)) => originals_answer(guard, kept, work).await,
         _ => Ok(()),
     };
     let nets = match (&restored, &guard.fallback) {
         // Without callers at the interceptor nobody needs it.
-        (Ok(()), Some(fallback)) => fallback.remove(work.at_most(WORK)).await,
+        (Ok(_), Some(fallback)) => fallback.remove(work.at_most(WORK)).await,
         _ => Ok(()),
     };
     drain(guard, deadline).await;
     kept.inbound.set(None);
-    restored.and(proven).and(nets)
+    restored.map(|_| ()).and(proven).and(nets)
 }
 
 async fn originals_answer(guard: &Guard, kept: &Kept, deadline: Deadline) -> Result<()> {

@@ -97,21 +97,21 @@ async fn look_up(
     let name = target.name();
     let (port, protocol) = (&destination.port, destination.protocol);
     let selector = match target.kind() {
-        TargetKind::Service => return service(&cluster.get(name, deadline).await?, target, port, protocol),
+        TargetKind::Service => return service(&cluster.named(name, deadline).await?, target, port, protocol),
         TargetKind::Pod => {
-            let pod: Pod = cluster.get(name, deadline).await?;
+            let pod: Pod = cluster.named(name, deadline).await?;
             return address(&pod, port, protocol).ok_or_else(|| no_pod(target, port, 1));
         }
         TargetKind::Deployment => {
-            cluster.get::<Deployment>(name, deadline).await?.spec.map(|spec| spec.selector)
+            cluster.named::<Deployment>(name, deadline).await?.spec.map(|spec| spec.selector)
         }
         TargetKind::StatefulSet => {
-            cluster.get::<StatefulSet>(name, deadline).await?.spec.map(|spec| spec.selector)
+            cluster.named::<StatefulSet>(name, deadline).await?.spec.map(|spec| spec.selector)
         }
         TargetKind::DaemonSet => {
-            cluster.get::<DaemonSet>(name, deadline).await?.spec.map(|spec| spec.selector)
+            cluster.named::<DaemonSet>(name, deadline).await?.spec.map(|spec| spec.selector)
         }
-        TargetKind::Job => cluster.get::<Job>(name, deadline).await?.spec.and_then(|spec| spec.selector),
+        TargetKind::Job => cluster.named::<Job>(name, deadline).await?.spec.and_then(|spec| spec.selector),
     };
     let selector = selector.as_ref().map(selector_text).unwrap_or_default();
     if selector.is_empty() {

@@ -13,7 +13,6 @@ pub struct Session(Held<crate::Session>);
 
 impl Session {
     pub(super) fn new(session: crate::Session, runtime: Runtime) -> Self {
-        runtime.outlive(&session);
         Self(Held::new(session, runtime))
     }
 

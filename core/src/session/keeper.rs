@@ -81,9 +81,13 @@ async fn close(shared: &Arc<Shared>, deadline: Deadline, forced: Option<&str>) -
     }
     shared.hub.progress(None, 2, STEPS, "taking the interceptors away");
     let kept = shared.take_all_kept();
-    let removals = kept.into_iter().map(|kept| kept.remove(shared, work));
+    let removals = kept.iter().map(|kept| kept.remove(shared, work));
     futures_util::future::join_all(removals).await.into_iter().for_each(&mut note);
     shared.chores_done(work).await;
+    // Those that had to stay until their Services lead elsewhere.
+    for left in shared.take_all_left() {
+        note(left.remove(shared, work).await);
+    }
     shared.hub.progress(None, 3, STEPS, "taking the gateway away");
     note(shared.gateway.release(shared, work).await);
     shared.hub.progress(None, 4, STEPS, "taking the Lease away");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use super::Session;
 use super::parts::{Part, Parts};
 use super::tenure::Tenure;
 use crate::cluster::agent_file::{Agent, Restorer};
@@ -16,7 +17,7 @@ use crate::cluster::client::LoadError;
 use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
-use crate::exchange::Kept;
+use crate::exchange::{self, Kept, Useless};
 use crate::gateway::GatewaySlot;
 use crate::life::Life;
 use crate::tasks::Tasks;
@@ -50,12 +51,12 @@ pub(crate) struct Shared {
     lives: Mutex<Vec<Arc<Life>>>,
     /// Interceptors that no exchange uses at the moment, by the uid of their Service.
     kept: Mutex<HashMap<String, Kept>>,
+    /// Interceptors that had to stay when they were to go.
+    left: Mutex<Vec<Useless>>,
     /// Services that an exchange of this session works on.
     reserved: Arc<Mutex<HashSet<String>>>,
 }
 
-/// The interceptor of a Service that is gone is taken away within this time; Kubernetes does so, too.
-const STALE: Duration = Duration::from_secs(45);
 /// A Lease of a start that failed is taken away within this time.
 const UNDO: Duration = Duration::from_secs(10);
 
@@ -74,29 +75,37 @@ impl Drop for Reservation {
 
 impl Shared {
     /// Reads the kubeconfig, reaches the cluster and announces the session; undoes that when nobody waits for it
-    /// any more, or the time is over.
-    pub(crate) async fn start(config: Config, deadline: Deadline, mut tell: oneshot::Sender<Result<Self>>) {
+    /// any more, or the time is over. Where the session that came of it stands.
+    pub(crate) async fn start(
+        config: Config,
+        deadline: Deadline,
+        mut tell: oneshot::Sender<Result<Session>>,
+    ) -> Option<watch::Receiver<SessionState>> {
         let late = || Error::deadline("the start of the session");
         let connecting = tokio::time::timeout_at(deadline.instant(), Self::connect(config, deadline));
         let connected = tokio::select! {
             connected = connecting => connected.unwrap_or_else(|_| Err(late())),
-            () = tell.closed() => return,
+            () = tell.closed() => return None,
         };
         let shared = match connected {
             Ok(shared) => shared,
             Err(error) => {
                 let _ = tell.send(Err(error));
-                return;
+                return None;
             }
         };
         let creating = lease::create(&shared.cluster, &shared.id, &shared.who, deadline);
         let announced = tokio::time::timeout_at(deadline.instant(), creating).await;
         let (cluster, id) = (shared.cluster.clone(), shared.id.clone());
-        let undo = match announced.unwrap_or_else(|_| Err(late())) {
+        let unclear = match announced.unwrap_or_else(|_| Err(late())) {
             Ok(uid) => {
                 shared.tenure.stands(&uid);
                 shared.hub.session(SessionState::Ready);
-                tell.send(Ok(shared)).is_err()
+                let session = Session::of(shared);
+                let states = session.states();
+                // One that nobody takes any more is dropped, on whichever way, and ends by that.
+                let _ = tell.send(Ok(session));
+                return Some(states);
             }
             Err(error) => {
                 // One that was not answered may have been made all the same.
@@ -105,18 +114,24 @@ impl Shared {
                 unclear
             }
         };
-        if undo && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
+        if unclear && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
             tracing::debug!(error = error.report(), "the Lease of a start that failed was not taken away");
         }
+        None
     }
 
     async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
         let (cluster, context) = Cluster::connect(&config, deadline).await?;
+        Ok(Self::over(config, cluster, context))
+    }
+
+    /// Without a Lease yet.
+    pub(crate) fn over(config: Config, cluster: Cluster, context: Option<String>) -> Self {
         let id = format!("{:08x}", rand::random::<u32>());
         let who = config.who.clone().unwrap_or_else(who);
         let tasks = Tasks::new();
         let links = Links::new(&config, &who, &tasks);
-        Ok(Self {
+        Self {
             id,
             who,
             config,
@@ -137,8 +152,9 @@ impl Shared {
             restorer: OnceLock::new(),
             lives: Mutex::default(),
             kept: Mutex::default(),
+            left: Mutex::default(),
             reserved: Arc::default(),
-        })
+        }
     }
 
     /// The agent's program, read once.
@@ -270,28 +286,35 @@ impl Shared {
         lock(&self.lives)
     }
 
-    /// Keeps an interceptor for the next exchange of its Service. One that was kept for a Service of that name which is
-    /// another one now is taken away.
+    /// Keeps an interceptor for the next exchange of its Service. Others that were kept for it, or for a Service of that name
+    /// which is another one now, are taken away.
     pub(crate) fn keep(self: &Arc<Self>, kept: Kept) {
         let stale: Vec<Kept> = {
             let mut all = lock(&self.kept);
-            let stale =
-                all.extract_if(|uid, other| uid != kept.service_uid() && other.service() == kept.service());
-            let stale = stale.map(|(_, other)| other).collect();
+            let stale = all.extract_if(|_, other| other.service() == kept.service());
+            let stale = stale.map(|(_, other)| other).filter(|other| other.name() != kept.name()).collect();
             all.insert(kept.service_uid().to_owned(), kept);
             stale
         };
         for other in stale {
-            let shared = self.clone();
-            self.chore("interceptor of a Service that is gone", async move {
-                if let Err(error) = other.remove(&shared, Deadline::after(STALE)).await {
-                    tracing::debug!(
-                        error = error.report(),
-                        "the interceptor of a Service that is gone is left behind"
-                    );
-                }
-            });
+            exchange::in_background(self, Useless::Kept(Box::new(other)));
         }
+    }
+
+    /// Remembers an interceptor that has to stay for now, until the session's end.
+    pub(crate) fn leave(&self, useless: Useless) {
+        lock(&self.left).push(useless);
+    }
+
+    /// The one of that name, whose place is needed.
+    pub(crate) fn take_left(&self, name: &str) -> Option<Useless> {
+        let mut left = lock(&self.left);
+        let at = left.iter().position(|useless| useless.name() == name)?;
+        Some(left.swap_remove(at))
+    }
+
+    pub(crate) fn take_all_left(&self) -> Vec<Useless> {
+        std::mem::take(&mut *lock(&self.left))
     }
 
     pub(crate) fn take_kept(&self, service_uid: &str) -> Option<Kept> {

@@ -3,9 +3,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 /// How much memory the links of a process may hold together, for bytes on their way and the credit they give. A cheap handle:
@@ -32,6 +33,9 @@ struct Inner {
     drawn: AtomicU64,
     /// Accounts of links.
     accounts: AtomicU64,
+    /// Who waits until something is given back, and whether anybody does.
+    waiting: Mutex<Vec<Waker>>,
+    is_awaited: AtomicBool,
 }
 
 /// Bytes that are charged to a [`Budget`] until this is dropped.
@@ -50,6 +54,8 @@ impl Budget {
             used: AtomicU64::new(0),
             drawn: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            is_awaited: AtomicBool::new(false),
         }))
     }
 
@@ -60,14 +66,32 @@ impl Budget {
 
     /// The bytes that are drawn or charged; more than the total where shares and charges alone exceed it.
     pub fn used(&self) -> u64 {
-        // Only a figure: nothing else is ordered by it.
-        self.0.used.load(Ordering::Relaxed)
+        self.0.used.load(Ordering::SeqCst)
     }
 
     /// Charges something else that the process holds (a connection's task, say), whatever is left.
     pub fn charge(&self, bytes: u64) -> Charge {
         self.draw(bytes);
         Charge { budget: self.clone(), bytes }
+    }
+
+    /// Waits until `fits`, which is asked again whenever something was given back. Nobody is kept waiting by a link or a charge
+    /// that gives back what it held.
+    pub fn poll_given(&self, cx: &mut Context<'_>, fits: impl Fn() -> bool) -> Poll<()> {
+        if fits() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        self.0.is_awaited.store(true, Ordering::SeqCst);
+        // Given back before anybody was seen to wait.
+        if fits() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What links can still draw.
@@ -91,7 +115,15 @@ impl Budget {
     }
 
     fn give(&self, bytes: u64) {
-        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.used.fetch_sub(bytes, Ordering::SeqCst);
+        if self.0.is_awaited.load(Ordering::SeqCst) {
+            let woken = {
+                let mut waiting = self.waiting();
+                self.0.is_awaited.store(false, Ordering::SeqCst);
+                std::mem::take(&mut *waiting)
+            };
+            woken.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -212,6 +244,18 @@ mod tests {
         assert_eq!(budget.used(), 100_000);
         drop(account);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_what_is_given_back() {
+        let budget = Budget::new(1000);
+        let (charge, mut cx) = (budget.charge(900), Context::from_waker(Waker::noop()));
+        let mut poll = || budget.poll_given(&mut cx, || budget.used() <= 500);
+        assert!(poll().is_pending() && poll().is_pending());
+        assert_eq!(budget.waiting().len(), 1);
+        drop(charge);
+        assert!(budget.waiting().is_empty());
+        assert!(poll().is_ready());
     }
 
     #[test]

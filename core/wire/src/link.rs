@@ -153,6 +153,8 @@ struct Resend {
     stream: StreamId,
     offset: u64,
     bytes: Bytes,
+    /// It is in the account of what is retained: no carrier has it any more.
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -166,8 +168,8 @@ struct Peer {
 
 /// The most bytes of one stream in one frame of ours: its turn.
 const TURN: usize = 16 << 10;
-/// What holding one data frame costs beside its bytes.
-const FRAME_COST: u64 = 64;
+/// What holding one data frame costs beside its bytes: its place in a queue that doubles, and what the allocator wants.
+const FRAME_COST: u64 = 128;
 /// What a link holds of each kind whatever the budget says: credit given, bytes written, bytes sent.
 const SHARES: [u64; 3] = [512 << 10, 256 << 10, 256 << 10];
 /// How soon is looked again where the budget had nothing.
@@ -398,6 +400,7 @@ impl Link {
         }
         let code = reason.reset_code();
         self.closed = Some(reason);
+        self.events.push_back(Event::Closed);
         for carrier in self.carriers.values_mut() {
             carrier.farewell = goodbye.filter(|_| carrier.up).cloned();
             carrier.finished |= carrier.farewell.is_none();
@@ -425,7 +428,6 @@ impl Link {
         self.retained.retire();
         self.receive.close();
         (self.grace_at, self.look_at) = (None, None);
-        self.events.push_back(Event::Closed);
     }
 }
 

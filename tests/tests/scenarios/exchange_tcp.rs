@@ -1,6 +1,6 @@
 //! What is true of a TCP connection to a pod is true of one that comes here.
 
-use kubetether::{Exchange, Session, To};
+use kubetether::{Event, Exchange, Session, To};
 use kubetether_tests::{
     App, CLOSE, CLUSTER, Client, Closed, LOCAL, Local, Outcome, SHORT, eventually, scenario,
 };
@@ -106,6 +106,8 @@ fn a_local_server_that_is_absent_or_slow() {
         let client = at.shop(&App::orders()).await;
         let closed = Closed::new();
         let session = at.session().await;
+        let mut events = session.events();
+        let nobody = format!("nothing listens at 127.0.0.1:{}", closed.port());
         let exchange = session.exchange("orders", To::port(closed.port())).await.good();
         // The caller's handshake is with the interceptor, so the refusal comes right after it.
         for _ in 0..3 {
@@ -119,6 +121,11 @@ fn a_local_server_that_is_absent_or_slow() {
         let slow = client.get("http://orders/slow?ms=3000").await;
         assert!(slow.as_ref().is_ok_and(|body| body.contains("path=/slow")), "{slow:?}");
         session.close(CLOSE).await.good();
+        let mut told = 0;
+        while let Some(event) = events.next().await {
+            told += usize::from(matches!(&event, Event::Notice { text, .. } if text.contains(&nobody)));
+        }
+        assert_eq!(told, 1, "it is said once that nobody is there");
     });
 }
 

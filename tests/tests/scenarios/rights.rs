@@ -1,12 +1,14 @@
 //! A user with few rights: exactly those that README prints are enough, and a missing one is named.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use kubetether::{Config, ErrorCode, Event, Result, Session, To};
+use kubetether::{Condition, Config, ErrorCode, Event, Life, Result, Session, StatusOptions, To};
 use kubetether_tests::{
-    App, CLOSE, CLUSTER, LOCAL, LONG, Limited, Local, Outcome, Scenario, nothing_of_ours, role_of_readme,
-    scenario, sweep,
+    App, CLOSE, CLUSTER, Command, LOCAL, LONG, Limited, Local, Outcome, Scenario, nothing_of_ours,
+    role_of_readme, scenario, sweep,
 };
 use serde_json::json;
+
+use crate::care::{dead, exchange, hurry, told};
 
 fn config(at: &Scenario, user: &Limited) -> Config {
     at.config().kubeconfig(user.kubeconfig())
@@ -154,5 +156,37 @@ fn a_stranger_is_told_so() {
         std::fs::write(user.kubeconfig(), broken).unwrap();
         let refused = Session::start(config(at, &user)).await;
         refused.bad(ErrorCode::Unauthorized, &["Unauthorized"]);
+    });
+}
+
+#[test]
+fn what_status_may_not_look_at_is_said() {
+    Command::prepare();
+    scenario("status-rights", async |at| {
+        at.shop(&App::orders()).await;
+        let local = Local::http();
+        let rules: Vec<PolicyRule> = serde_json::from_value(json!([
+            { "apiGroups": [""], "resources": ["services"], "verbs": ["list"] },
+        ]))
+        .unwrap();
+        let user = Limited::create(at.cluster(), at.namespace(), "visitor", &rules).await;
+        at.baseline().await;
+        let command = exchange(at, &local).await;
+        let config = config(at, &user);
+        let now = kubetether::status(&config, StatusOptions::new().patience(std::time::Duration::ZERO))
+            .await
+            .good();
+        assert_eq!(now.services.len(), 1, "{now:#?}");
+        assert_eq!((&now.services[0].condition, now.services[0].life), (&Condition::Unknown, Life::Unknown));
+        for what in ["leases", "deployments", "jobs"] {
+            let told = now.unseen.iter().find(|unseen| unseen.what.starts_with(what));
+            let told = told.unwrap_or_else(|| panic!("{what} are not among {:#?}", now.unseen));
+            assert!(told.why.contains("forbidden"), "{told:#?}");
+        }
+        command.signal("KILL").await;
+        command.ended().await;
+        hurry(at).await;
+        dead(at).await;
+        told(at, &["clean"], "clean").await;
     });
 }

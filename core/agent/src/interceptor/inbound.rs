@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kubetether_link::{Link, OpenError, Stream, StreamReset, relay};
 use kubetether_wire::{Open, RefusalCode, ResetCode};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::listener::refuse;
 use super::route::Armed;
-use crate::flows::Counted;
+use crate::flows::{Counted, FlowGuard};
 use crate::step::Step;
 
 /// What became of a connection that was offered to the client.
@@ -146,18 +147,18 @@ impl Taken {
 
     /// Joins the two, with what came first, until both directions have ended. From now on it waits for the client to
     /// come back when it is lost, until the link's grace ends.
-    pub(super) async fn join(self, first: Vec<u8>) -> Option<Step> {
+    pub(super) async fn join(self, first: Vec<u8>, flow: FlowGuard) -> Option<Step> {
         let Self { stream, mut socket, counted, .. } = self;
         if !first.is_empty() && socket.write_all(&first).await.is_err() {
             stream.reset(ResetCode::Reset);
             refuse(&socket);
             return None;
         }
-        Some(Step::last(async move {
-            let flow = relay(stream, socket).await;
-            tracing::trace!(?flow, "inbound connection ended");
-            drop(counted);
-        }))
+        Some(Step::new(relay(stream, socket).map(move |ended| {
+            tracing::trace!(flow = ?ended, "inbound connection ended");
+            drop((counted, flow));
+            None
+        })))
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -12,9 +13,10 @@ use super::inbound::{self, First, Offered, Taken};
 use super::proof::Held;
 use super::{Interceptor, original};
 use crate::config::Port;
+use crate::flows::FlowGuard;
 use crate::limits::Cost;
 use crate::splice::{failure, splice, tune};
-use crate::step::{self, Step};
+use crate::step::Step;
 
 /// For a connection to an original.
 const DIAL: Duration = Duration::from_secs(10);
@@ -37,7 +39,7 @@ pub(super) async fn serve(interceptor: Arc<Interceptor>, port: Arc<Port>, listen
                 (Some(room), Ok((socket, _))) => {
                     pause = PAUSES.0;
                     let (interceptor, port) = (Arc::clone(&interceptor), Arc::clone(&port));
-                    connections.spawn(step::run(lead(interceptor, port, cost, socket), room.occupy()));
+                    connections.spawn(lead(interceptor, port, cost, room.occupy(), socket));
                 }
                 (_, Err(error)) if is_of_one_connection(&error) => {}
                 (_, Err(error)) => {
@@ -75,33 +77,51 @@ fn cost(interceptor: &Interceptor, port: &Port) -> Cost {
 
 /// The first step of a connection: to the client that has armed its port, or to the original. `cost` has been charged
 /// for it.
-fn lead(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, socket: TcpStream) -> Step {
-    Step::next(async move {
+fn lead(
+    interceptor: Arc<Interceptor>,
+    port: Arc<Port>,
+    cost: Cost,
+    flow: FlowGuard,
+    socket: TcpStream,
+) -> Step {
+    Step::new(async move {
         tune(&socket);
         Some(match offer(&interceptor, &port, socket).await {
             Offered::Ended => return None,
-            Offered::Lost(socket) => pass_through(interceptor, port, cost, socket),
-            Offered::Taken(taken) => first(interceptor, port, cost, taken),
+            Offered::Lost(socket) => pass_through(interceptor, port, cost, flow, socket),
+            Offered::Taken(taken) => first(interceptor, port, cost, flow, taken),
         })
     })
 }
 
 /// Waits for the first byte: until then the original can have the connection when the client is lost.
-fn first(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, mut taken: Taken) -> Step {
-    Step::next(async move {
+fn first(
+    interceptor: Arc<Interceptor>,
+    port: Arc<Port>,
+    cost: Cost,
+    flow: FlowGuard,
+    mut taken: Taken,
+) -> Step {
+    Step::new(async move {
         match taken.first().await {
-            First::Seen(bytes) => taken.join(bytes).await,
+            First::Seen(bytes) => taken.join(bytes, flow).await,
             First::Cut => {
                 refuse(&taken.into_socket());
                 None
             }
-            First::Lost => Some(pass_through(interceptor, port, cost, taken.into_socket())),
+            First::Lost => Some(pass_through(interceptor, port, cost, flow, taken.into_socket())),
         }
     })
 }
 
-fn pass_through(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, socket: TcpStream) -> Step {
-    Step::next(async move {
+fn pass_through(
+    interceptor: Arc<Interceptor>,
+    port: Arc<Port>,
+    cost: Cost,
+    flow: FlowGuard,
+    socket: TcpStream,
+) -> Step {
+    Step::new(async move {
         let charge = match Cost::PASSED_THROUGH.0 - cost.0 {
             0 => None,
             // It was to go to a client: there may be no memory for a second socket.
@@ -115,11 +135,11 @@ fn pass_through(interceptor: Arc<Interceptor>, port: Arc<Port>, cost: Cost, sock
             },
         };
         let upstream = dial(&interceptor, &port, &socket).await?;
-        Some(Step::last(async move {
-            let spliced = splice(socket, upstream).await;
+        Some(Step::new(splice(socket, upstream).map(move |spliced| {
             tracing::trace!(?spliced, "passed through");
-            drop(charge);
-        }))
+            drop((charge, flow));
+            None
+        })))
     })
 }
 

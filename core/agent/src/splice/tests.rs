@@ -135,3 +135,17 @@ async fn a_direction_with_much_leaves_the_other_its_turn() {
     assert!(there > 0 && there <= (TURN * CHUNK) as u64, "{there} at once");
     assert_eq!(back, 1);
 }
+
+#[tokio::test]
+async fn a_reset_is_seen_while_the_other_takes_nothing() {
+    let (mut caller, server, task) = joined().await;
+    let bytes = vec![7; 1 << 20];
+    // In the end nothing of it is taken for a second.
+    while let Ok(written) = tokio::time::timeout(Duration::from_secs(1), caller.write(&bytes)).await {
+        assert!(written.unwrap() > 0);
+    }
+    caller.set_zero_linger().unwrap();
+    drop(caller);
+    assert!(task.await.unwrap().reset);
+    drop(server);
+}

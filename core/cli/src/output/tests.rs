@@ -81,6 +81,17 @@ fn a_start_that_was_given_up_is_no_loss() {
 }
 
 #[test]
+fn what_a_failed_start_undoes_is_told_in_one_line() {
+    let step = |what: &str| Line::Progress { handle: None, step: 1, of: 2, what: what.into() };
+    let failed = Line::Closing { because: Because::Failed };
+    let (_, err) = told(Format::Text, false, &[step("reading"), failed, step("ending"), Line::Restored]);
+    assert_eq!(err, "[1/2] reading\nthe cluster is as it was\n");
+    let asked = Line::Closing { because: Because::Terminate };
+    let (_, err) = told(Format::Text, false, &[asked, step("ending"), Line::Restored]);
+    assert_eq!(err.lines().count(), 3, "{err}");
+}
+
+#[test]
 fn an_error_is_told_with_its_hint_and_colour_only_where_wanted() {
     let error = Line::of_error(&"frob/x".parse::<kubetether::Target>().unwrap_err());
     let (_, plain) = told(Format::Text, false, std::slice::from_ref(&error));

@@ -6,23 +6,36 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use tokio::time::Instant;
 
-use super::{ATTEMPT, End, Fate, Guard};
+use super::foreign::Why;
+use super::{ATTEMPT, End, Fate, Guard, Held};
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::Health;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
 use crate::exchange::companion::Companion;
+use crate::exchange::kept::Kept;
 use crate::exchange::note::Note;
-use crate::exchange::patience::{Unclaimed, patiently};
+use crate::exchange::patience::{Patience, Unclaimed};
 use crate::exchange::plan::Plan;
-use crate::exchange::start::{Kept, Start};
+use crate::exchange::removal;
+use crate::exchange::start::Start;
 use crate::exchange::{prove, service};
 use crate::{Deadline, Error, ErrorCode, Result};
 
-/// A Service whose interceptor is gone for longer is put back meanwhile.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// One attempt to put the Service back; it is tried again.
+const PUT_BACK: Duration = Duration::from_secs(10);
 /// Between two tries to reach the interceptor's next pod.
 const PACE: Pace = Pace { first: Duration::from_millis(500), last: Duration::from_secs(3) };
+
+/// Why an interceptor was not reached.
+enum Gone {
+    /// It is gone for good, or others take it away. Why, for people.
+    Anew(String),
+    /// The Service is not this exchange's any more. Why, for people.
+    Lost(String),
+    /// It may be reached later.
+    Later(Error),
+}
 
 impl Guard {
     /// Waits for the interceptor's next pod and arms it. When that takes long the Service is put back
@@ -32,28 +45,25 @@ impl Guard {
             "the interceptor's pod is gone and its next one is awaited: {why}"
         )));
         let mut backoff = Backoff::new(PACE);
-        // Callers come here by the second interceptor, if it is there.
-        let patience = if is_beside(kept) { ATTEMPT } else { PATIENCE };
-        let late = Instant::now() + patience;
-        let (mut put_back, mut pause) = (false, Instant::now());
+        let (mut patience, mut pause) = (Patience::new(), Instant::now());
         let (pod, link) = loop {
             let tried = self.try_next(&kept.interceptor.name, pause);
-            let error =
-                match patiently(&self.life, tried, late, &mut put_back, || self.put_back_meanwhile()).await {
-                    Err(deadline) => return Some(End::Wanted(deadline)),
-                    Ok(Ok((pod, link))) => break (*pod, link),
-                    Ok(Err(Fate::Lost(reason))) => return Some(End::Lost(reason)),
-                    Ok(Err(Fate::Anew(why))) => return Box::pin(self.anew(kept, note, &why)).await,
-                    Ok(Err(Fate::Settled)) => continue,
-                    Ok(Err(Fate::Later(error))) => error,
-                };
+            // Callers come here by the second interceptor, while it is there.
+            let tried = patience.during(&self.life, tried, || is_beside(kept), || self.put_back_meanwhile());
+            let error = match tried.await {
+                Err(deadline) => return Some(End::Wanted(deadline)),
+                Ok(Ok((pod, link))) => break (*pod, link),
+                Ok(Err(Gone::Lost(reason))) => return Some(End::Lost(reason)),
+                Ok(Err(Gone::Anew(why))) => return Box::pin(self.anew(kept, note, &why)).await,
+                Ok(Err(Gone::Later(error))) => error,
+            };
             tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
             self.link_stands(Health::Down(error.to_string()));
             pause = Instant::now() + backoff.after(&error);
         };
         kept.moved(&self.shared, pod, link.hand_over());
-        self.arrive(kept, note, put_back).await;
-        None
+        let fate = self.arrive(Why::PutBack("the loss of the interceptor"), kept, note).await;
+        self.conclude(fate, note, kept).await
     }
 
     /// Another interceptor, under the same handle: the one there was is gone for good, or others take it away.
@@ -62,18 +72,16 @@ impl Guard {
         self.link_stands(Health::Down(format!("another interceptor is made: {why}")));
         let (shared, life) = (self.shared.clone(), self.life.clone());
         let mut backoff = Backoff::new(PACE);
-        let late = Instant::now() + PATIENCE;
-        let (mut put_back, mut pause) = (false, Instant::now());
+        let (mut patience, mut pause) = (Patience::new(), Instant::now());
         let (new, plan) = loop {
             let mut start = Start::anew(&shared, &life, ATTEMPT);
             let tried = self.try_anew(&mut start, pause);
-            let tried = patiently(&life, tried, late, &mut put_back, || self.put_back_meanwhile()).await;
-            let error = match tried {
+            let tried = patience.during(&life, tried, || false, || self.put_back_meanwhile());
+            let error = match tried.await {
                 Ok(Ok(made)) => break made,
-                Ok(Err(Fate::Later(error))) => error,
-                Ok(Err(Fate::Anew(why))) => Error::new(ErrorCode::Lost, why),
-                Ok(Err(Fate::Settled)) => continue,
-                Ok(Err(Fate::Lost(reason))) => {
+                Ok(Err(Gone::Later(error))) => error,
+                Ok(Err(Gone::Anew(why))) => Error::new(ErrorCode::Lost, why),
+                Ok(Err(Gone::Lost(reason))) => {
                     start.undo().await;
                     return Some(End::Lost(reason));
                 }
@@ -93,8 +101,8 @@ impl Guard {
             holder.interceptor.clone_from(&kept.interceptor.name);
         }
         self.receive(kept);
-        self.arrive(kept, note, true).await;
-        old.inbound.set(None);
+        let fate = self.arrive(Why::Anew("the loss of the interceptor"), kept, note).await;
+        let old = old.succeeded();
         let nets = self.fallback.take();
         self.spread_nets(kept);
         kept.companion = self.second(kept);
@@ -104,70 +112,81 @@ impl Guard {
             {
                 tracing::debug!(error = error.report(), "a fallback slice is left behind");
             }
-            if let Err(error) = old.remove(&shared, Deadline::after(2 * ATTEMPT)).await {
-                tracing::debug!(error = error.report(), "an interceptor that was replaced is left behind");
-            }
         });
-        None
+        removal::in_background(&self.shared, old);
+        self.conclude(fate, note, kept).await
     }
 
     /// The interceptor is reached: the Service is taken, if it was put back, and led here again.
-    async fn arrive(&mut self, kept: &Kept, note: &Note, put_back: bool) {
-        if put_back || self.away {
-            self.away = false;
-            self.take_again(note, "the loss of the interceptor").await;
+    async fn arrive(&mut self, why: Why, kept: &mut Kept, note: &Note) -> Fate {
+        // What somebody insists on is looked at again by itself.
+        let insisted = self.held == Held::Theirs && !matches!(why, Why::Anew(_));
+        let fate = if insisted { Fate::Settled } else { self.regain(why, note, kept).await };
+        if matches!(fate, Fate::Lost(_) | Fate::Anew(_)) {
+            return fate;
         }
         // A proof wants every connection at one place.
-        if !self.theirs && !is_beside(kept) {
-            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT)).await;
-            if let Err(error) = proven {
-                self.life.notice(error.to_string());
+        if self.held == Held::Ours && !is_beside(kept) {
+            let proven = prove::traffic_arrives(&kept.link, &self.plan, Deadline::after(ATTEMPT));
+            tokio::select! {
+                _ = self.life.end_wanted() => {}
+                proven = proven => if let Err(error) = proven {
+                    self.life.notice(error.to_string());
+                },
             }
         }
         self.link_stands(Health::Up);
+        fate
     }
 
-    pub(super) async fn put_back_meanwhile(&self) {
+    /// Puts the Service back until its interceptor is there; whether it did.
+    pub(super) async fn put_back_meanwhile(&self) -> bool {
         let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
-        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await;
+        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(PUT_BACK)).await;
+        let done = restored.is_ok();
         self.life.notice(match restored {
-            Ok(()) => {
+            Ok(_) => {
                 format!("services/{} is put back until its interceptor is there again", self.plan.service)
             }
             Err(error) => error.to_string(),
         });
+        done
     }
 
     /// Reaches for the interceptor's pod of now, not before `pause`, as long as there is an interceptor to reach for.
-    async fn try_next(&self, interceptor: &str, pause: Instant) -> Result<(Box<AgentPod>, Unclaimed), Fate> {
+    async fn try_next(&self, interceptor: &str, pause: Instant) -> Result<(Box<AgentPod>, Unclaimed), Gone> {
         tokio::time::sleep_until(pause).await;
         let (cluster, deadline) = (&self.shared.cluster, Deadline::after(ATTEMPT));
         // Nothing is done before it is clear whose the Service is.
         if let Ok(live) = cluster.find::<Service>(&self.plan.service, deadline).await {
-            self.look(live.as_ref(), "somebody").await.map_err(Fate::Lost)?;
+            self.look(live.as_ref(), "somebody").await.map_err(Gone::Lost)?;
         }
         if let Ok(found) = cluster.find::<Deployment>(interceptor, deadline).await
             && found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
         {
-            return Err(Fate::Anew(format!("deployments/{interceptor} was deleted")));
+            return Err(Gone::Anew(format!("deployments/{interceptor} was deleted")));
         }
-        let (pod, link) = self.reach_next(interceptor).await.map_err(Fate::Later)?;
+        let (pod, link) = self.reach_next(interceptor).await.map_err(Gone::Later)?;
         Ok((Box::new(pod), link))
     }
 
     /// Makes another interceptor, not before `pause`, as long as the Service may be taken.
-    async fn try_anew(&self, start: &mut Start<'_>, pause: Instant) -> Result<(Kept, Plan), Fate> {
+    async fn try_anew(&self, start: &mut Start<'_>, pause: Instant) -> Result<(Kept, Plan), Gone> {
         tokio::time::sleep_until(pause).await;
         let found = self.shared.cluster.find::<Service>(&self.plan.service, Deadline::after(ATTEMPT)).await;
-        let live = found.map_err(Fate::Later)?;
-        let next = self.look(live.as_ref(), "somebody").await.map_err(Fate::Lost)?;
+        let live = found.map_err(Gone::Later)?;
+        let next = self.look(live.as_ref(), "somebody").await.map_err(Gone::Lost)?;
         match self.standing().await {
             Fate::Settled => {}
-            other => return Err(other),
+            Fate::Anew(why) => return Err(Gone::Anew(why)),
+            Fate::Lost(reason) => return Err(Gone::Lost(reason)),
+            Fate::Later(error) => return Err(Gone::Later(error)),
         }
-        let Some(live) = live else { return Err(Fate::Settled) };
+        let Some(live) = live else {
+            return Err(Gone::Lost(format!("services/{} was deleted", self.plan.service)));
+        };
         let plan = next.unwrap_or_else(|| self.plan.clone());
-        let kept = Box::pin(start.stand_anew(&live, &plan)).await.map_err(Fate::Later)?;
+        let kept = Box::pin(start.stand_anew(&live, &plan)).await.map_err(Gone::Later)?;
         Ok((kept, plan))
     }
 

@@ -49,7 +49,7 @@ fn taken_and_put_back_it_is_what_it_was() {
     assert_eq!(spec.ports.as_ref().unwrap()[1].target_port, Some(IntOrString::Int(47201)));
     assert_eq!(plan.look(&taken, LEASE), Look::Ours);
 
-    let mut after = apply(&taken, &plan.restore(&taken));
+    let mut after = apply(&taken, &plan.restore(&taken).unwrap());
     assert_eq!(after.metadata.annotations.take(), Some(BTreeMap::new()));
     assert_eq!(after, before);
 }
@@ -77,7 +77,7 @@ fn somebody_elses_selector_becomes_the_original() {
     let Look::Drifted(next) = plan.look(&edited, LEASE) else { panic!("not seen") };
     assert_eq!(next.original.selector, theirs);
     // Closing right now must leave their value alone.
-    let closed = apply(&edited, &plan.restore(&edited));
+    let closed = apply(&edited, &plan.restore(&edited).unwrap());
     assert_eq!(closed.spec.unwrap().selector, Some(theirs));
 }
 
@@ -90,7 +90,7 @@ fn a_key_that_was_added_is_another_shape_and_stays_when_it_is_put_back() {
     assert!(matches!(plan.look(&edited, LEASE), Look::Reshaped(what) if what.contains("zone")));
     let expected: BTreeMap<String, String> =
         [("app", "orders"), ("tier", "web"), ("zone", "b")].map(|(k, v)| (k.into(), v.into())).into();
-    assert_eq!(apply(&edited, &plan.restore(&edited)).spec.unwrap().selector, Some(expected));
+    assert_eq!(apply(&edited, &plan.restore(&edited).unwrap()).spec.unwrap().selector, Some(expected));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_port_that_was_renumbered_does_not_keep_our_target() {
     let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
     edited.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].port = 8080;
     assert!(matches!(plan.look(&edited, LEASE), Look::Reshaped(_)));
-    let ports = apply(&edited, &plan.restore(&edited)).spec.unwrap().ports.unwrap();
+    let ports = apply(&edited, &plan.restore(&edited).unwrap()).spec.unwrap().ports.unwrap();
     assert_eq!(ports[0].target_port, Some(IntOrString::String("web".into())));
 }
 
@@ -123,7 +123,32 @@ fn a_note_of_a_later_version_is_left_alone() {
     let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
     let annotations = edited.metadata.annotations.as_mut().unwrap();
     annotations.insert(names::EXCHANGE.into(), r#"{"v":2}"#.into());
-    assert!(matches!(plan.look(&edited, LEASE), Look::Taken(_)));
+    assert!(matches!(plan.look(&edited, LEASE), Look::Unreadable { later: true, .. }));
+    edited.metadata.annotations.as_mut().unwrap().insert(names::EXCHANGE.into(), "{".into());
+    assert!(matches!(plan.look(&edited, LEASE), Look::Unreadable { later: false, .. }));
+}
+
+#[test]
+fn a_key_that_nobody_knows_does_not_keep_our_value() {
+    let before = two_ports();
+    let plan = plan(&before);
+    let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
+    edited.spec.as_mut().unwrap().selector.as_mut().unwrap().insert("zone".into(), VALUE.into());
+    let after = apply(&edited, &plan.restore(&edited).unwrap());
+    assert_eq!(after.spec.unwrap().selector, before.spec.unwrap().selector);
+}
+
+#[test]
+fn two_ports_that_were_renumbered_together_keep_their_targets() {
+    let before = two_ports();
+    let plan = plan(&before);
+    let mut edited = apply(&before, &plan.take(&before, &note(&plan)).unwrap());
+    for port in edited.spec.as_mut().unwrap().ports.as_mut().unwrap() {
+        port.port += 8000;
+    }
+    let ports = apply(&edited, &plan.restore(&edited).unwrap()).spec.unwrap().ports.unwrap();
+    let targets: Vec<IntOrString> = ports.iter().map(target_of).collect();
+    assert_eq!(targets, [IntOrString::String("web".into()), IntOrString::Int(5353)]);
 }
 
 #[test]
@@ -134,7 +159,7 @@ fn somebody_elses_target_port_survives() {
     edited.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].target_port = Some(IntOrString::Int(9090));
     let Look::Drifted(next) = plan.look(&edited, LEASE) else { panic!("not seen") };
     assert_eq!(next.original.target_ports["80/TCP"], IntOrString::Int(9090));
-    let closed = apply(&edited, &plan.restore(&edited));
+    let closed = apply(&edited, &plan.restore(&edited).unwrap());
     assert_eq!(closed.spec.unwrap().ports.unwrap()[0].target_port, Some(IntOrString::Int(9090)));
 }
 
@@ -168,7 +193,7 @@ fn a_dead_holders_originals_count() {
     let second = Plan::new(&taken, "kt-abcdefabcd".into(), &To::port(8080), Some(&noted)).unwrap();
     assert_eq!(second.original, first.original);
     let again = apply(&taken, &second.take(&taken, &note(&second)).unwrap());
-    let mut restored = apply(&again, &second.restore(&again));
+    let mut restored = apply(&again, &second.restore(&again).unwrap());
     restored.metadata.annotations = None;
     assert_eq!(restored, before);
     // Without the note nobody knows what was there.

@@ -62,10 +62,6 @@ impl Blocks {
         let (number, _) = place(offset);
         self.0.split_off(&(number + 1));
     }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// A word whose bits from `from` up to `to` are set; both may lie behind its end.

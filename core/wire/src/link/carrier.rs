@@ -169,6 +169,7 @@ impl Carrier {
         let heartbeat = heartbeat.min(config.silence.saturating_mul(2));
         self.silence = config.silence.max(heartbeat.mul_f32(2.5));
         self.last_heard = now;
+        self.ping_at = now + config.heartbeat;
         self.ping_due = true;
     }
 

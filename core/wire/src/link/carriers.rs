@@ -94,9 +94,8 @@ impl Link {
                     }
                 }
                 Retained::Data { stream, offset, bytes } => {
-                    self.retained.release(bytes.len() as u64 + FRAME_COST);
                     self.resent += bytes.len() as u64;
-                    self.resend.push_back(Resend { carrier: id, number, stream, offset, bytes });
+                    self.resend.push_back(Resend { carrier: id, number, stream, offset, bytes, held: true });
                 }
                 Retained::Credit(stream) => self.credit_due(stream),
                 control @ (Retained::Open { .. }

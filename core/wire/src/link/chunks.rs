@@ -3,9 +3,12 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// Bytes in order, as the chunks they came in. Small chunks are copied together, so that many of them cost little more than
-/// their bytes; big ones are kept as they are.
+/// their bytes; big ones are kept as they are. Nothing but a pointer while it is empty, as most are most of the time.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(super) struct Chunks(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
     chunks: VecDeque<Bytes>,
     /// Small chunks behind all of `chunks`.
     tail: BytesMut,
@@ -16,16 +19,14 @@ pub(super) struct Chunks {
 const SMALL: usize = 1 << 10;
 /// The tail is closed at this size.
 const TAIL: usize = 16 << 10;
-/// An empty queue gives its slots back above this many.
-const SLOTS: usize = 64;
 
 impl Chunks {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.0.as_ref().map_or(0, |queue| queue.len)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_none()
     }
 
     /// Appends a chunk.
@@ -33,22 +34,27 @@ impl Chunks {
         if bytes.len() <= SMALL {
             return self.push_slice(&bytes);
         }
-        self.close_tail();
-        self.len += bytes.len();
-        self.chunks.push_back(bytes);
+        let queue = self.0.get_or_insert_default();
+        queue.close_tail();
+        queue.len += bytes.len();
+        queue.chunks.push_back(bytes);
     }
 
     /// Appends a copy.
     pub(super) fn push_slice(&mut self, bytes: &[u8]) {
-        self.len += bytes.len();
-        if self.tail.len() + bytes.len() > TAIL {
-            self.close_tail();
+        if bytes.is_empty() {
+            return;
+        }
+        let queue = self.0.get_or_insert_default();
+        queue.len += bytes.len();
+        if queue.tail.len() + bytes.len() > TAIL {
+            queue.close_tail();
         }
         if bytes.len() > TAIL / 4 {
-            self.close_tail();
-            self.chunks.push_back(Bytes::copy_from_slice(bytes));
+            queue.close_tail();
+            queue.chunks.push_back(Bytes::copy_from_slice(bytes));
         } else {
-            self.tail.extend_from_slice(bytes);
+            queue.tail.extend_from_slice(bytes);
         }
     }
 
@@ -57,25 +63,27 @@ impl Chunks {
         if max == 0 {
             return None;
         }
-        let popped = match self.chunks.front_mut() {
+        let queue = self.0.as_mut()?;
+        let popped = match queue.chunks.front_mut() {
             Some(front) if front.len() > max => front.split_to(max),
-            Some(_) => self.chunks.pop_front()?,
-            None if self.tail.is_empty() => return None,
-            None if self.tail.len() > max => self.tail.split_to(max).freeze(),
-            None => std::mem::take(&mut self.tail).freeze(),
+            Some(_) => queue.chunks.pop_front()?,
+            None if queue.tail.len() > max => queue.tail.split_to(max).freeze(),
+            None => std::mem::take(&mut queue.tail).freeze(),
         };
-        self.len -= popped.len();
-        if self.len == 0 && self.chunks.capacity() > SLOTS {
-            self.chunks = VecDeque::new();
+        queue.len -= popped.len();
+        if queue.len == 0 {
+            self.0 = None;
         }
         Some(popped)
     }
 
     /// Drops everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0 = None;
     }
+}
 
+impl Queue {
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
@@ -111,7 +119,7 @@ mod tests {
         for _ in 0..10_000 {
             chunks.push(Bytes::from_static(b"x"));
         }
-        assert_eq!(chunks.chunks.len(), 0);
+        assert!(chunks.0.as_ref().is_some_and(|queue| queue.chunks.is_empty()));
         assert_eq!(chunks.pop(usize::MAX).map(|bytes| bytes.len()), Some(10_000));
     }
 }

@@ -63,18 +63,18 @@ impl LinkReceive {
 
     /// Whether the peer has so little left that the window is worth a look, though nothing was freed.
     pub(super) fn is_low(&self) -> bool {
-        let left = self.limit - self.sent;
+        let left = self.limit.saturating_sub(self.sent);
         left < ENOUGH || left < self.window / 2 && self.window < self.most
     }
 
     /// Whether the peer needs more and the budget has nothing.
     pub(super) fn is_short(&self) -> bool {
-        self.limit - self.sent < self.window / 4 && self.account.room() == 0
+        self.limit.saturating_sub(self.sent) < self.window / 4 && self.account.room() == 0
     }
 
     /// Whether a new limit is worth telling; takes it.
     pub(super) fn raise(&mut self, now: Option<Instant>, rtt: Duration) -> bool {
-        let (left, room) = (self.limit - self.sent, self.account.room());
+        let (left, room) = (self.limit.saturating_sub(self.sent), self.account.room());
         self.judge(left, room, now, rtt);
         let gain = (self.freed + self.window).saturating_sub(self.limit).min(room);
         let raise = gain >= TELL.min(self.window / 4) || gain > 0 && left < ENOUGH.min(self.window / 2);
@@ -129,7 +129,11 @@ impl LinkReceive {
 
     /// The peer can send nothing any more: only what was not read yet is held.
     pub(super) fn close(&mut self) {
-        self.account.release(self.account.held() - self.buffered());
+        // A peer that sent more than it may was closed for that, and what it sent may still be read.
+        match self.account.held().checked_sub(self.buffered()) {
+            Some(more) => self.account.release(more),
+            None => self.account.hold(self.buffered() - self.account.held()),
+        }
         self.account.retire();
     }
 

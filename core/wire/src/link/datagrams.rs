@@ -31,6 +31,8 @@ const EARLY_BYTES: u64 = 64 << 10;
 /// A DATAGRAM is not begun in less room than this, and the PING behind it takes this much.
 const LEAST: usize = 512;
 const MARK: usize = 16;
+/// What the rest of a DATAGRAM leaves to control frames, which may follow it.
+const CONTROL: usize = 4 << 10;
 
 /// What an association has that a stream has not.
 #[derive(Debug, Default)]
@@ -407,7 +409,7 @@ impl Link {
             return true;
         };
         let rest = &mut carrier.datagrams.rest;
-        let most = limit.saturating_sub(out.len() + MARK);
+        let most = limit.saturating_sub(out.len() + MARK + CONTROL);
         out.extend_from_slice(&rest.split_to(rest.len().min(most)));
         rest.is_empty()
     }

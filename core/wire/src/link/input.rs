@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{CarrierEnd, CarrierId, CloseReason, Event, Link, carrier::Carrier, pace::Others};
+use super::{
+    CarrierEnd, CarrierId, CloseReason, Event, FRAME_COST, Link, Resend, carrier::Carrier, pace::Others,
+};
 use crate::{
     Frame, Goodbye, Hello, ProtocolError,
+    budget::Account,
     code::{GoodbyeCode, Role},
     secret::Prover,
 };
@@ -222,7 +225,7 @@ impl Link {
             if let super::Retained::Data { bytes: data, .. } = frame {
                 bytes += data.len() as u64;
                 carrier.retained_data -= 1;
-                self.retained.release(data.len() as u64 + super::FRAME_COST);
+                self.retained.release(data.len() as u64 + FRAME_COST);
             }
         }
         carrier.acknowledged = frames;
@@ -257,9 +260,19 @@ impl Link {
             let needed = data.carrier != id || data.number > frames;
             if !needed {
                 self.resent -= data.bytes.len() as u64;
+                data.released(&mut self.retained);
             }
             needed
         });
+    }
+}
+
+impl Resend {
+    /// It is not needed any more.
+    pub(super) fn released(&self, retained: &mut Account) {
+        if self.held {
+            retained.release(self.bytes.len() as u64 + FRAME_COST);
+        }
     }
 }
 

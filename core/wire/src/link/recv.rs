@@ -18,10 +18,8 @@ use crate::{ProtocolError, code::ResetCode};
 pub(super) struct Recv {
     /// In order, not read yet.
     queue: Chunks,
-    /// Behind a gap, by offset: big segments, which do not overlap.
-    apart: BTreeMap<u64, Bytes>,
-    /// Behind a gap: small ones.
-    blocks: Blocks,
+    /// Behind a gap; none while there is no gap.
+    ahead: Option<Box<Ahead>>,
     /// Bytes read (or thrown away).
     read: u64,
     /// Bytes that the peer has sent as far as is known here.
@@ -48,6 +46,15 @@ pub(super) struct Recv {
     judged: Option<(Instant, u64)>,
     /// What the link's account of grown windows has for this one.
     grown: u64,
+}
+
+/// What came before its time.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// By offset: big segments, which do not overlap.
+    apart: BTreeMap<u64, Bytes>,
+    /// Small ones.
+    blocks: Blocks,
 }
 
 /// What a window may do at the moment.
@@ -90,8 +97,7 @@ impl Recv {
     pub(super) fn new(window: u64) -> Self {
         Self {
             queue: Chunks::default(),
-            apart: BTreeMap::new(),
-            blocks: Blocks::default(),
+            ahead: None,
             read: 0,
             highest: 0,
             limit: window,
@@ -129,7 +135,7 @@ impl Recv {
             offset = next;
         }
         if offset > next {
-            self.set_apart(offset, bytes);
+            self.ahead.get_or_insert_default().insert(offset, bytes);
             return Ok(counted);
         }
         self.queue.push(bytes);
@@ -139,17 +145,20 @@ impl Recv {
 
     /// Moves what now is in order to the queue.
     fn join(&mut self) {
-        loop {
-            let next = self.next();
-            if let Some(segment) = self.apart.first_entry().filter(|segment| *segment.key() <= next) {
+        while let Some(ahead) = &mut self.ahead {
+            let next = self.read + self.queue.len() as u64;
+            if next >= self.highest {
+                // Also what a block still has of what was before.
+                self.ahead = None;
+            } else if let Some(segment) = ahead.apart.first_entry().filter(|segment| *segment.key() <= next) {
                 let start = *segment.key();
                 let mut bytes = segment.remove();
                 bytes.advance((next - start).min(bytes.len() as u64) as usize);
                 if !bytes.is_empty() {
                     self.queue.push(bytes);
                 }
-            } else if !self.blocks.is_empty()
-                && let Some(bytes) = self.blocks.at(next)
+            } else if !ahead.blocks.is_empty()
+                && let Some(bytes) = ahead.blocks.at(next)
                 && let wanted = self.cut.map_or(u64::MAX, |(_, deliver)| deliver.saturating_sub(next))
                 && wanted > 0
             {
@@ -195,8 +204,7 @@ impl Recv {
             self.fin = false;
             let next = self.next();
             self.cut = Some((code, next));
-            self.apart.clear();
-            self.blocks.clear();
+            self.ahead = None;
         }
     }
 
@@ -209,8 +217,7 @@ impl Recv {
     pub(super) fn discard(&mut self) -> u64 {
         self.discard = true;
         self.queue.clear();
-        self.apart.clear();
-        self.blocks.clear();
+        self.ahead = None;
         self.skip_to(self.highest)
     }
 
@@ -343,11 +350,13 @@ impl Recv {
     fn cut_at(&mut self, code: ResetCode, deliver: u64) -> u64 {
         let deliver = deliver.max(self.next());
         self.cut = Some((code, deliver));
-        self.apart.split_off(&deliver);
-        self.blocks.truncate(deliver);
-        if let Some(mut last) = self.apart.last_entry() {
-            let keep = deliver - *last.key();
-            last.get_mut().truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        if let Some(ahead) = &mut self.ahead {
+            ahead.apart.split_off(&deliver);
+            ahead.blocks.truncate(deliver);
+            if let Some(mut last) = ahead.apart.last_entry() {
+                let keep = deliver - *last.key();
+                last.get_mut().truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+            }
         }
         // Bytes behind `deliver` are counted as read when those before it are; they are free now.
         self.highest - deliver.min(self.highest)
@@ -361,9 +370,11 @@ impl Recv {
         self.read += skipped;
         skipped
     }
+}
 
-    /// Keeps bytes that came before their time.
-    fn set_apart(&mut self, mut start: u64, mut bytes: Bytes) {
+impl Ahead {
+    /// Keeps bytes, which begin at `start`.
+    fn insert(&mut self, mut start: u64, mut bytes: Bytes) {
         let end = start + bytes.len() as u64;
         if let Some((before, known)) = self.apart.range(..=start).next_back() {
             let known = (before + known.len() as u64).saturating_sub(start).min(bytes.len() as u64);

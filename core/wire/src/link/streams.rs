@@ -14,6 +14,8 @@ use crate::{
     code::{RefusalCode, ResetCode},
 };
 
+/// Carriers read into buffers of this size, and hand on parts of them.
+const BUFFER: usize = 64 << 10;
 /// Control frames that may wait for the peer before it opens another stream: those of 4,000 streams a second that are not
 /// acknowledged for as long as a carrier may be silent.
 const CONTROL_MOST: usize = 100_000;
@@ -33,8 +35,10 @@ impl Link {
             }
             Frame::Refuse { stream, refusal } => self.handle_refuse(stream, refusal),
             Frame::Data { stream, offset, bytes } => {
-                // A part of a buffer keeps all of it alive: a small one is copied, and any where much is unread already.
-                let copy = bytes.len() * 4 < pushed || self.receive.is_full() && bytes.len() < pushed;
+                // A part of a buffer keeps all of it alive, and what was pushed may be a part itself: a small one is copied, and
+                // any where much is unread already.
+                let copy =
+                    bytes.len() * 4 < pushed.max(BUFFER) || self.receive.is_full() && bytes.len() < pushed;
                 let bytes = if copy { Bytes::copy_from_slice(&bytes) } else { bytes };
                 self.with_recv(stream, |known| match known.datagrams {
                     Some(_) => Err(ProtocolError::Rule("DATA for an association")),

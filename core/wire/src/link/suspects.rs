@@ -97,6 +97,7 @@ impl Link {
                         stream: *stream,
                         offset: *offset,
                         bytes: bytes.clone(),
+                        held: false,
                     });
                 }
                 Retained::Credit(stream) => credits.push(*stream),

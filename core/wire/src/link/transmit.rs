@@ -185,7 +185,7 @@ impl Link {
                 | Retained::Reset { .. }
                 | Retained::Data { .. } => 64,
             };
-            if limit - out.len() < room {
+            if limit.saturating_sub(out.len()) < room {
                 return;
             }
             let Some(next) = self.urgent.pop_front() else {
@@ -236,7 +236,7 @@ impl Link {
         let turn = carrier.pace.turn(TURN);
         let all = if self.lags(id) { Who::Bulk } else { Who::All };
         let [room, small_room] = self.rooms(carrier);
-        while limit - out.len() >= DATA_OVERHEAD + LEAST_DATA {
+        while limit.saturating_sub(out.len()) >= DATA_OVERHEAD + LEAST_DATA {
             let (room, small_room) = (room.saturating_sub(sent), small_room.saturating_sub(sent));
             let most = (limit - out.len() - DATA_OVERHEAD).min(turn);
             let next = if room > 0 {
@@ -306,14 +306,19 @@ impl Link {
     fn take_resend(&mut self, room: usize) -> Option<(StreamId, u64, Bytes)> {
         let mut data = loop {
             let next = self.resend.pop_front()?;
+            // Whoever takes a part of it holds that anew.
+            next.released(&mut self.retained);
             // One that was cut meanwhile needs its bytes no more; one that is over may still need them.
             if self.streams.get(&next.stream).is_none_or(|stream| stream.send.owes()) {
                 break next;
             }
         };
-        let Resend { stream, offset, .. } = data;
+        let Resend { stream, offset, held, .. } = data;
         let bytes = data.bytes.split_to(room.min(MAX_DATA).min(data.bytes.len()));
         if !data.bytes.is_empty() {
+            if held {
+                self.retained.hold(data.bytes.len() as u64 + FRAME_COST);
+            }
             self.resend.push_front(Resend { offset: offset + bytes.len() as u64, ..data });
         }
         Some((stream, offset, bytes))

@@ -272,3 +272,58 @@ fn streams_that_leave_gaps() {
         }
     });
 }
+
+/// A carrier reads on into what is left of a buffer, and hands on parts of it.
+#[test]
+fn parts_of_a_carriers_buffer() {
+    const BUFFER: usize = 64 << 10;
+    const LENGTH: u64 = 4200;
+    let bound = (9 << 20) + KEPT_ALIVE + 2048 * STREAM;
+    attack("a little of each buffer", bound, |victim| {
+        victim.sends = true;
+        victim.say((1..=2048).map(|stream| open(stream * 2)));
+        let mut unread = 0;
+        for round in 0.. {
+            let stats = victim.link.stats();
+            if stats.buffered + LENGTH > stats.credit || unread > 8 << 20 {
+                break;
+            }
+            let mut buffer = BytesMut::with_capacity(BUFFER);
+            let (stream, turn) = (round % 2048 + 1, round / 2048);
+            data(stream * 2, turn * LENGTH, LENGTH as usize).encode(&mut buffer);
+            unread += LENGTH;
+            for _ in 0..BUFFER / INPUT {
+                while buffer.len() < INPUT - 64 {
+                    Frame::Ping(0).encode(&mut buffer);
+                }
+                victim.now += Duration::from_micros(50);
+                victim.link.handle_input(1, buffer.split().freeze(), victim.now);
+                while victim.link.poll_event().is_some() {}
+                while victim.link.poll_transmit(1, victim.now, &mut BytesMut::new(), 32 << 10) {}
+            }
+        }
+        assert_eq!(victim.link.close_reason(), None);
+        assert!(victim.link.stats().buffered > 6 << 20, "{:?}", victim.link.stats());
+    });
+}
+
+#[test]
+fn more_bytes_than_the_link_has_credit_for() {
+    let mut victim = Victim::new();
+    victim.say((1..=600).map(|stream| open(stream * 2)));
+    let offers = victim.offered.clone();
+    let mut closed = false;
+    for stream in 1..=600 {
+        for offset in (0..128 << 10).step_by(INPUT) {
+            let mut bytes = BytesMut::new();
+            data(stream * 2, offset, INPUT).encode(&mut bytes);
+            victim.link.handle_input(1, bytes.freeze(), victim.now);
+            closed |= std::iter::from_fn(|| victim.link.poll_event()).any(|event| event == Event::Closed);
+        }
+    }
+    assert!(closed && victim.link.close_reason().is_some());
+    for stream in offers {
+        victim.link.release(stream);
+    }
+    assert_eq!(victim.link.stats().buffered, 0);
+}

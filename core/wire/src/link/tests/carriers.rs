@@ -383,3 +383,38 @@ fn a_retired_carrier_that_nobody_closes_goes_by_itself() {
     assert_eq!(pair.count(CLIENT, |event| *event == Event::CarrierEnded(id, CarrierEnd::Retired)), 1);
     assert_eq!(pair.client.live_carriers(), 1);
 }
+
+#[test]
+fn what_waits_to_be_said_again_is_held_until_it_is() {
+    let mut pair = Pair::connected(2);
+    let id = pair.open(CLIENT);
+    pair.write(CLIENT, id, &noise(48 << 10));
+    let (now, mut out) = (pair.now, BytesMut::new());
+    for carrier in [1, 2] {
+        while pair.client.poll_transmit(carrier, now, &mut out, Link::LEAST_TRANSMIT) {}
+    }
+    let held = pair.client.stats().unacknowledged;
+    assert!(held >= 48 << 10, "{held}");
+    // Nothing of it has come to the peer.
+    pair.client.carrier_down(1, now);
+    pair.client.carrier_down(2, now);
+    assert!(!pair.client.resend.is_empty());
+    assert_eq!(pair.client.stats().unacknowledged, held);
+    // In frames of other sizes than before, half of it on a carrier that is lost, too.
+    let third = pair.client.carrier_up(now).unwrap();
+    pair.client.carriers.get_mut(&third).unwrap().up = true;
+    assert!(pair.client.poll_transmit(third, now, &mut out, 20 << 10));
+    assert!(pair.client.stats().unacknowledged >= 48 << 10);
+    pair.client.carrier_down(third, now);
+    pair.client.reset(id, ResetCode::Reset);
+    pair.client.release(id);
+    let fourth = pair.client.carrier_up(now).unwrap();
+    pair.client.carriers.get_mut(&fourth).unwrap().up = true;
+    while pair.client.poll_transmit(fourth, now, &mut out, 20 << 10) {}
+    assert!(pair.client.resend.is_empty());
+    let retained = pair.client.carriers[&fourth].retained.iter();
+    let data = retained.map(|frame| {
+        if let Retained::Data { bytes, .. } = frame { bytes.len() as u64 + FRAME_COST } else { 0 }
+    });
+    assert_eq!(pair.client.stats().unacknowledged, data.sum::<u64>());
+}

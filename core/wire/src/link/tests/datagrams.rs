@@ -373,3 +373,26 @@ fn a_long_line_is_filled() {
     // Of 240 MB, at 24 MB a second.
     assert!(got > 160 << 20, "{got}");
 }
+
+#[test]
+fn the_rest_of_a_datagram_leaves_room_for_control() {
+    const MOST: usize = Link::LEAST_TRANSMIT;
+    for length in 2 * MOST - 1200..2 * MOST + 200 {
+        let mut pair = Pair::connected(1);
+        let open = Open::DialDatagrams { host: "d".into(), port: 1, deadline: Duration::ZERO };
+        let id = pair.client.open(&open).unwrap();
+        pair.run();
+        pair.client.send_datagram(id, Bytes::from(vec![0; length])).unwrap();
+        assert!(pair.client.poll_transmit(1, pair.now, &mut BytesMut::new(), MOST));
+        // A ping to answer, something to acknowledge, something urgent.
+        let mut input = BytesMut::new();
+        Frame::Ping(u64::MAX >> 3).encode(&mut input);
+        pair.client.handle_input(1, input.freeze(), pair.now);
+        pair.client.open(&dial()).unwrap();
+        let mut out = BytesMut::new();
+        while pair.client.poll_transmit(1, pair.now, &mut out, MOST) {
+            assert!(out.len() <= MOST, "{length}: {}", out.len());
+            out.clear();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the guard makes of a Service that is not, or only seems not, as it was left.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::agent_link::AgentLink;
+use crate::cluster::api::fake::Fake;
+use crate::cluster::names;
+use crate::cluster::pod_wait::AgentPod;
+use crate::event::Hub;
+use crate::exchange::interceptor::Interceptor;
+use crate::exchange::service;
+use crate::{Config, To};
+
+const NAME: &str = "kt-orders-0123456789";
+const NOTHING: [&str; 0] = [];
+
+/// An exchange in force.
+struct Setup {
+    fake: Fake,
+    guard: Guard,
+    kept: Kept,
+    note: Note,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let fake = Fake::default();
+        let shared = Arc::new(Shared::over(Config::new(), fake.cluster(), None));
+        let lease = names::lease(&shared.id);
+        fake.put::<Lease>(json!({ "metadata": { "name": lease, "uid": "lease-1" } }));
+        shared.tenure.stands("lease-1");
+        fake.put::<Service>(json!({
+            "metadata": { "name": "orders", "uid": "u1" },
+            "spec": { "clusterIP": "10.96.0.9", "selector": { "app": "orders" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
+        }));
+        let plan =
+            Plan::new(&fake.get("orders").unwrap(), "kt-aaaaaaaaaa".into(), &To::port(1), None).unwrap();
+        let note = Note::exchange(plan.original.clone(), lease.clone(), plan.exposed(), NAME.into());
+        service::take(&shared.cluster, &plan, &note, &lease, None, Deadline::secs(5)).await.unwrap();
+        fake.changes();
+        let link = AgentLink::without_carriers();
+        let kept = Kept::new(
+            &shared,
+            Interceptor::new(NAME.into()),
+            AgentPod { name: "p".into() },
+            link,
+            plan.clone(),
+        );
+        let life = Life::new(&Arc::new(Hub::new()), "exchange", "orders");
+        life.set(HandleState::Active);
+        let guard = Guard::new(shared, life, plan, Counters::default());
+        Self { fake, guard, kept, note }
+    }
+
+    async fn put_back(&self) {
+        let (cluster, lease) = (&self.guard.shared.cluster, names::lease(&self.guard.shared.id));
+        service::restore(cluster, &self.guard.plan, &lease, Deadline::secs(5)).await.unwrap();
+        self.fake.changes();
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let mut live = serde_json::to_value(self.live()).unwrap();
+        change(&mut live);
+        self.fake.put::<Service>(live);
+    }
+
+    fn live(&self) -> Service {
+        self.fake.get("orders").unwrap()
+    }
+
+    fn lease(&self, lease: Value) {
+        let mut lease = lease;
+        lease["metadata"]["name"] = json!(names::lease(&self.guard.shared.id));
+        self.fake.put::<Lease>(lease);
+    }
+
+    async fn regain(&mut self, why: Why) -> Fate {
+        self.guard.regain(why, &self.note, &mut self.kept).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_too_late_is_nobodys_change() {
+    let mut at = Setup::new().await;
+    // The guard put it back and took it again while nobody listened to the watch: this is told only now.
+    let taken = at.live();
+    at.put_back().await;
+    let between = at.live();
+    assert!(matches!(at.regain(Why::PutBack("a loss")).await, Fate::Settled));
+    at.fake.changes();
+    assert!(at.guard.is_as_left(Some(&taken)));
+    assert!(!at.guard.is_as_left(Some(&between)));
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert_eq!(at.fake.changes(), NOTHING);
+    assert!(at.guard.put_backs.is_empty(), "nobody changed anything");
+    assert_eq!(at.guard.held, Held::Ours);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_change_is_taken_again_three_times_a_minute() {
+    let mut at = Setup::new().await;
+    for _ in 0..3 {
+        at.edit(|live| live["spec"]["selector"]["app"] = json!("orders-v2"));
+        assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+        assert_eq!(at.guard.held, Held::Ours);
+        assert_eq!(at.guard.plan.original.selector["app"], "orders-v2");
+    }
+    at.edit(|live| live["spec"]["selector"]["app"] = json!("orders-v3"));
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert_eq!(at.guard.held, Held::Theirs);
+    assert!(matches!(at.guard.life.state(), HandleState::PassThrough(why) if why.contains("keeps changing")));
+    let selector = at.live().spec.unwrap().selector.unwrap();
+    assert_eq!(selector["app"], "orders-v3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_again_without_the_sessions_lease() {
+    for why in [Why::Foreign, Why::PutBack("a loss"), Why::Anew("a loss")] {
+        let mut at = Setup::new().await;
+        at.put_back().await;
+        // Somebody put it back by hand, and said so.
+        let mark = r#"{"v":1,"services":{"u1":{"service":"orders","by":"ana@laptop","at":"now"}}}"#;
+        at.lease(json!({ "metadata": { "uid": "lease-1", "annotations": { names::RECOVERED: mark } } }));
+        assert!(matches!(at.regain(why).await, Fate::Lost(by) if by.contains("ana@laptop")));
+        assert_eq!(at.fake.changes(), NOTHING, "{why:?}");
+
+        // Somebody took the session for dead, and takes its interceptor away.
+        at.lease(json!({ "metadata": { "uid": "lease-2" } }));
+        assert!(matches!(at.regain(why).await, Fate::Anew(_)));
+        assert_eq!(at.fake.changes(), NOTHING, "{why:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_found_ours_is_ours() {
+    let mut at = Setup::new().await;
+    // It was taken, but the answer came too late.
+    at.guard.held = Held::Theirs;
+    at.guard.life.set(HandleState::PassThrough("no answer".into()));
+    assert!(!at.guard.is_as_left(Some(&at.live())), "it is looked at");
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert_eq!((at.guard.held, at.guard.life.state()), (Held::Ours, HandleState::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_could_not_be_taken_again_after_a_loss_is_tried_again() {
+    let mut at = Setup::new().await;
+    at.put_back().await;
+    at.guard.held = Held::Away;
+    at.fake.refuse(|what| what.starts_with("GET leases").then_some(http::StatusCode::FORBIDDEN));
+    assert!(matches!(at.regain(Why::PutBack("a silence")).await, Fate::Later(_)));
+    assert!(at.guard.look_again.is_some());
+    at.fake.refuse(|_| None);
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert_eq!(at.guard.held, Held::Ours);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_its_interceptor_is_silent_it_stays_put_back() {
+    let mut at = Setup::new().await;
+    at.put_back().await;
+    at.guard.held = Held::Away;
+    at.guard.reached = false;
+    at.edit(|live| live["spec"]["selector"]["app"] = json!("orders-v2"));
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert_eq!(at.fake.changes(), NOTHING);
+    assert_eq!(at.guard.plan.original.selector["app"], "orders-v2", "what they wrote counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn putting_back_says_whether_it_did() {
+    let at = Setup::new().await;
+    at.fake.refuse(|what| what.starts_with("PATCH services").then_some(http::StatusCode::FORBIDDEN));
+    assert!(!at.guard.lose().await);
+    assert!(!at.guard.put_back_meanwhile().await);
+    at.fake.refuse(|_| None);
+    assert!(at.guard.lose().await);
+    assert_eq!(at.live().spec.unwrap().selector.unwrap()["app"], "orders");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_interceptor_is_written_down_also_where_the_service_is_as_it_was_left() {
+    let mut at = Setup::new().await;
+    at.note.holders[0].interceptor = "kt-orders-successor".into();
+    assert!(matches!(at.regain(Why::Anew("a loss")).await, Fate::Settled));
+    let note = Note::of(&at.live()).unwrap().unwrap();
+    assert_eq!(note.holders[0].interceptor, "kt-orders-successor");
+}
