@@ -50,3 +50,4 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 -include tests/sim/sim.mk
 -include ffi/c.mk
 -include bindings-python/python.mk
+-include bindings-node/node.mk

@@ -34,8 +34,7 @@ class Handle {
     try {
       await this._call('close', toSchema(options), { signal });
     } finally {
-      this.unref();
-      for (const end of this.#endings.splice(0)) await end();
+      await this._end();
     }
   }
 
@@ -63,6 +62,13 @@ class Handle {
 
   toString() {
     return this.#what;
+  }
+
+  /** What is left to do here when it is over, in the order in which it was said. @protected */
+  async _end() {
+    this.#watched.closed = true;
+    this.unref();
+    for (const end of this.#endings.splice(0)) await end();
   }
 
   /** @protected */

@@ -11,7 +11,8 @@ const unclosed = require('./unclosed.js');
 class Session extends Handle {
   #told;
 
-  #served = new Set();
+  /** Held until they are closed: what nobody else holds any more stays in force as long as its session. */
+  #handles = new Set();
   /** Subscriptions, held weakly. */
   #events = new Set();
 
@@ -20,7 +21,7 @@ class Session extends Handle {
     this.#told = info;
     this._whenEnded(unclosed.closeAtEnd(this));
     this._whenEnded(() => this.#events.forEach((entry) => entry.deref()?._ending()));
-    this._whenEnded(() => Promise.all([...this.#served].map((close) => close())));
+    this._whenEnded(() => Promise.all([...this.#handles].map((handle) => handle._end())));
   }
 
   /** Its random name; its Lease is `kubetether-<id>`. */
@@ -43,10 +44,7 @@ class Session extends Handle {
     const served = await serve(to, target);
     try {
       const given = { ...toSchema(options), target, to: served.to };
-      const exchange = new Exchange(this, await this._call('exchange', given, { signal }), served);
-      this.#served.add(served.close);
-      exchange._whenEnded(() => this.#served.delete(served.close));
-      return exchange;
+      return this.#hold(new Exchange(this, await this._call('exchange', given, { signal }), served));
     } catch (error) {
       await served.close();
       throw error;
@@ -55,7 +53,13 @@ class Session extends Handle {
 
   /** Opens a local port that leads to a place in the cluster. */
   async forward(destination, { signal, ...options } = {}) {
-    return new Forward(this, await this._call('forward', { ...toSchema(options), destination }, { signal }));
+    return this.#hold(new Forward(this, await this._call('forward', { ...toSchema(options), destination }, { signal })));
+  }
+
+  #hold(handle) {
+    this.#handles.add(handle);
+    handle._whenEnded(() => this.#handles.delete(handle));
+    return handle;
   }
 
   /** What the cluster says of kubetether's pods in the namespace: conditions, events, last log lines. */
@@ -79,7 +83,6 @@ class Exchange extends Handle {
   constructor(session, { handle, info }, served) {
     super(handle, `the exchange of ${info.service}`, served.close);
     this._whenEnded(served.close);
-    // Held as long as this is: a session that is collected ends its handles.
     this.session = session;
     this.#told = info;
   }

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 
 import { connect } from 'kubetether';
 
-import { PORT, startCluster } from './support/cluster.mjs';
+import { PORT, startCluster, until } from './support/cluster.mjs';
 
 let cluster;
 before(async () => {
@@ -28,5 +28,5 @@ test('a Service comes here and goes back', async () => {
   } finally {
     await session.close();
   }
-  assert.ok(await cluster.isClean());
+  await until('nothing is left', () => cluster.isClean());
 });

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { startCluster } from './support/cluster.mjs';
+import { startCluster, until } from './support/cluster.mjs';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const require = createRequire(import.meta.url);
@@ -36,7 +36,7 @@ test('vitest: the example, twice', async () => {
     assert.match(out, /Tests +2 passed/);
     assert.doesNotMatch(out, /KUBETETHER_UNCLOSED/);
     assert.equal(await cluster.ask('orders'), 'deployed-orders');
-    assert.ok(await cluster.isClean());
+    await until('nothing is left', () => cluster.isClean());
   }
 });
 
@@ -46,7 +46,7 @@ test('node:test: what a test started is undone, also when it fails', async () =>
   assert.match(out, /not ok \d - fails with an exchange open[^]*on purpose/);
   assert.match(out, /# pass 2\n# fail 1/, out);
   assert.equal(await cluster.ask('orders'), 'deployed-orders');
-  assert.ok(await cluster.isClean());
+  await until('nothing is left', () => cluster.isClean());
 });
 
 test('jest: its global hooks', async () => {
@@ -67,5 +67,5 @@ test('jest: its global hooks', async () => {
   await hooks.afterEach();
   assert.equal(exchange.state.state, 'closed');
   await hooks.afterAll();
-  assert.ok(await cluster.isClean());
+  await until('nothing is left', () => cluster.isClean());
 });

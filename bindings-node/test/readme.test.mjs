@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 import ts from 'typescript';
 
-import { startCluster } from './support/cluster.mjs';
+import { startCluster, until } from './support/cluster.mjs';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
 const FOLDER = path.join(PACKAGE, 'test/.readme');
@@ -62,7 +62,7 @@ for (const [at, { language, code }] of blocks.entries()) {
     assert.match(out, expected[at]);
     assert.doesNotMatch(out, /Warning/);
     assert.equal(await cluster.ask('orders'), 'cluster');
-    assert.ok(await cluster.isClean());
+    await until('nothing is left', () => cluster.isClean());
   });
 }
 

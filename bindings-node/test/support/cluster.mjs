@@ -50,7 +50,7 @@ export async function startCluster({ services = [], apply } = {}) {
     args.push('--apply', file);
   }
   if (apply !== undefined) args.push('--apply', apply);
-  const sim = spawn(path.join(ROOT, 'target/debug/sim'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const sim = spawn(process.env.SIM ?? path.join(ROOT, 'target/debug/sim'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
   await Promise.race([
     once(createInterface({ input: sim.stdout }), 'line'),
     once(sim, 'exit').then(([code]) => Promise.reject(new Error(`the embedded cluster ended with ${code}`))),
