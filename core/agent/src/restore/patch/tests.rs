@@ -68,8 +68,7 @@ fn the_table_that_is_shared_with_the_engine() {
     let table: Value = serde_json::from_str(include_str!("../../../../put-back.json")).unwrap();
     for case in table["cases"].as_array().unwrap() {
         let mut live = service(case["selector"].clone(), case["ports"].clone(), LEASE);
-        let note =
-            json!({ "v": 1, "original": table["original"], "holders": [{ "lease": LEASE, "mode": "exchange" }] });
+        let note = json!({ "v": 1, "original": table["original"], "holders": [{ "lease": LEASE, "mode": "exchange" }] });
         live["metadata"]["annotations"][NOTE] = note.to_string().into();
         let mut expected = case["changes"].clone();
         expected.as_array_mut().unwrap().push(json!({ "op": "remove", "path": ANNOTATION }));
