@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from . import _leaks, _native
 from ._local import Endpoints
-from .events import Event, event_from_json
-from .model import Port, Safety, State, Stats
 from .options import call_json
+
+# Data classes take their time to be made; so those are imported where they are used, and `import kubetether` is quick.
 
 #: Where the package lies, and the agent's files in it.
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent")
@@ -19,6 +19,8 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent")
 if TYPE_CHECKING:
     from ._native import Exchange as NativeExchange
     from ._native import Forward as NativeForward
+    from .events import Event
+    from .model import Port, Safety, State, Stats
 
 _H = TypeVar("_H", bound="BaseHandle")
 
@@ -58,6 +60,8 @@ class BaseSession:
     @property
     def state(self) -> State:
         """Where it stands."""
+        from .model import State
+
         return State.read(self._native.state())
 
     def _began(self, handle: _H) -> _H:
@@ -103,11 +107,15 @@ class BaseHandle:
     @property
     def state(self) -> State:
         """Where it stands."""
+        from .model import State
+
         return State.read(self._native.state())
 
     @property
     def stats(self) -> Stats:
         """What went through it so far."""
+        from .model import Stats
+
         return Stats.read(self._native.stats())
 
     def _ended(self) -> None:
@@ -136,6 +144,8 @@ class BaseExchange(BaseHandle):
     @property
     def ports(self) -> tuple[Port, ...]:
         """The ports that come here."""
+        from .model import Port
+
         return tuple(Port.from_data(port) for port in self._info["ports"])
 
     @property
@@ -146,6 +156,8 @@ class BaseExchange(BaseHandle):
     @property
     def safety(self) -> Safety:
         """What becomes of the Service should this process or the interceptor die."""
+        from .model import Safety
+
         return Safety.read(self._native.safety())
 
     @property
@@ -209,6 +221,8 @@ class BaseEvents:
 
     def taken(self) -> list[Event]:
         """The event that is there already, if there is one; waits for nothing."""
+        from .events import event_from_json
+
         text = self._native.take()
         return [] if text is None else [event_from_json(text)]
 

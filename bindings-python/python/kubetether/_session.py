@@ -22,12 +22,13 @@ from ._handles import (
 )
 from ._local import Endpoints
 from .errors import DeadlineError
-from .events import Event
-from .model import Cleaned, Recovered, State, Status
 from .options import SessionOptions, call_json, session_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
+
+    from .events import Event
+    from .model import Cleaned, Recovered, State, Status
 
 
 def connect(**options: Unpack[SessionOptions]) -> Session:
@@ -59,6 +60,8 @@ def status(
         options: As of :func:`connect`.
     """
     call = call_json(all_namespaces=all_namespaces, patience=patience)
+    from .model import Status
+
     return Status.read(_wait(_native.status(FOLDER, session_json(options), call)))
 
 
@@ -82,6 +85,8 @@ def clean(
     What could not be done stands in :attr:`Cleaned.left`, and is not raised.
     """
     call = call_json(dry_run=dry_run, all=all, all_namespaces=all_namespaces, deadline=deadline)
+    from .model import Cleaned
+
     return Cleaned.read(_wait(_native.clean(FOLDER, session_json(options), call)))
 
 
@@ -96,6 +101,8 @@ def recover(
         options: As of :func:`connect`.
     """
     call = call_json(service=service, deadline=deadline)
+    from .model import Recovered
+
     return Recovered.read(_wait(_native.recover(FOLDER, session_json(options), call)))
 
 
@@ -218,6 +225,8 @@ class _Handle(BaseHandle):
         Raises:
             DeadlineError: it is not over within ``timeout`` seconds.
         """
+        from .model import State
+
         return State.read(_wait(self._native.closed(), timeout, "waiting for the end of a handle"))
 
     def __enter__(self) -> Self:

@@ -27,12 +27,13 @@ from ._handles import (
 )
 from ._local import Endpoints
 from .errors import DeadlineError
-from .events import Event
-from .model import Cleaned, Recovered, State, Status
 from .options import SessionOptions, call_json, session_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
+
+    from .events import Event
+    from .model import Cleaned, Recovered, State, Status
 
 __all__ = ["Events", "Exchange", "Forward", "Session", "Starting", "clean", "connect", "recover", "status"]
 
@@ -86,6 +87,8 @@ async def status(
 ) -> Status:
     """As :func:`kubetether.status`."""
     call = call_json(all_namespaces=all_namespaces, patience=patience)
+    from .model import Status
+
     return Status.read(await _wait(_native.status(FOLDER, session_json(options), call)))
 
 
@@ -99,6 +102,8 @@ async def clean(
 ) -> Cleaned:
     """As :func:`kubetether.clean`."""
     call = call_json(dry_run=dry_run, all=all, all_namespaces=all_namespaces, deadline=deadline)
+    from .model import Cleaned
+
     return Cleaned.read(await _wait(_native.clean(FOLDER, session_json(options), call)))
 
 
@@ -107,6 +112,8 @@ async def recover(
 ) -> Recovered:
     """As :func:`kubetether.recover`."""
     call = call_json(service=service, deadline=deadline)
+    from .model import Recovered
+
     return Recovered.read(await _wait(_native.recover(FOLDER, session_json(options), call)))
 
 
@@ -199,6 +206,8 @@ class _Handle(BaseHandle):
         Raises:
             DeadlineError: it is not over within ``timeout`` seconds.
         """
+        from .model import State
+
         return State.read(await _wait(self._native.closed(), timeout, "waiting for the end of a handle"))
 
     async def __aenter__(self) -> Self:

@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from . import Session
-    from ._pytest.kube import Kube
+    from ._pytest.kube import Kube as Kube
 
 _MARK = "exchange"
+
+
+def __getattr__(name: str) -> object:
+    # For annotations in tests: `from kubetether.pytest_plugin import Kube`.
+    if name == "Kube":
+        from ._pytest import kube
+
+        return kube.Kube
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

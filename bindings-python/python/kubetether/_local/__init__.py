@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
 from typing import Any, Callable, Protocol, Union
@@ -157,6 +156,8 @@ def server_for(to: Any) -> Server:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
+    import inspect
+
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)
     )
@@ -164,6 +165,8 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 def _required_arguments(function: Callable[..., Any]) -> Union[int, None]:
     """How many positional arguments it has to be given; ``None`` when it does not say."""
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

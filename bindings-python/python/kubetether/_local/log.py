@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
-from .http import Request
+if TYPE_CHECKING:
+    from .http import Request
 
 #: Entries that are kept; older ones go.
 ENTRIES = 1000
