@@ -4,7 +4,10 @@ use crate::text::{Text, kt_str};
 use std::ffi::CStr;
 
 /// As `KT_VERSION` of the header.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => panic!("a version has no NUL in it"),
+};
 
 /// `MAJOR << 16 | MINOR << 8 | PATCH`.
 #[must_use]
@@ -22,7 +25,7 @@ exports! {
 
     /// The same as text: `0.1.0`. Not to be freed.
     plain fn kt_version() -> kt_str {
-        CStr::from_bytes_with_nul(VERSION.as_bytes()).map_or(kt_str::of_static(c""), kt_str::of_static)
+        kt_str::of_static(VERSION)
     }
 
     /// The JSON Schema of everything that goes in and comes out. Not to be freed.
