@@ -98,6 +98,7 @@ class StubServer(HttpServer):
             self._requests.clear()
 
     def respond(self, request: Request, body: BodyReader, answer: Answer) -> None:
+        """Records the request and gives the answer that fits."""
         request.body = body.whole()
         with self._change:
             chosen: Any = self._default
