@@ -11,4 +11,4 @@ node-test: ## the npm package's rung: types, suite, README, example
 
 node-bench: node workload ## its figures on the embedded cluster: target/bench/node.json
 	@cargo build --workspace --locked --release --bin sim
-	@cd bindings-node && npm ci --silent --ignore-scripts && SIM=$(CURDIR)/target/release/sim node bench/bench.mjs
+	@cd bindings-node && npm install --no-save --silent --ignore-scripts && SIM=$(CURDIR)/target/release/sim node bench/bench.mjs

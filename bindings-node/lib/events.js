@@ -48,6 +48,7 @@ class Events {
   async #next() {
     if (this.#stop.signal.aborted) return END;
     try {
+      this.#signal.throwIfAborted();
       const there = ask('take', this.#handle);
       if (there !== null) return { done: false, value: there };
       // Waiting takes nothing: a wait that is given up loses no event.

@@ -17,11 +17,11 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
   let session;
   // Waited for: node:test runs the hooks of a file at the same time.
   let starting;
-  /** What the running test started. */
+  /** What the running test started, also what it did not wait for. */
   let started;
 
-  const start = async (work) => {
-    const handle = await work((await starting) ?? current());
+  const start = (work) => {
+    const handle = (async () => work((await starting) ?? current()))();
     started?.push(handle);
     return handle;
   };
@@ -41,7 +41,9 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
     const handles = started ?? [];
     started = undefined;
     const failures = [];
-    for (const handle of handles.reverse()) {
+    // A start that failed was told to the test; one that a runner's limit cut off is waited for, so that it can be undone.
+    const outcomes = await Promise.allSettled(handles);
+    for (const handle of outcomes.reverse().flatMap(({ value }) => value ?? [])) {
       await handle.close({ deadline: CLOSE }).catch((error) => failures.push(error));
     }
     if (failures.length === 1) throw failures[0];

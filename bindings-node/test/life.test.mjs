@@ -46,7 +46,7 @@ function program(text, ...flags) {
       return out.includes(line);
     }),
     ended: async () => {
-      const stuck = setTimeout(() => child.kill('SIGKILL'), 60_000);
+      const stuck = setTimeout(() => child.kill('SIGKILL'), 240_000);
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
       clearTimeout(stuck);
       return { code: child.exitCode ?? child.signalCode, out, err };
@@ -104,7 +104,7 @@ test('handles that are collected unclosed give a warning, and the cluster is res
     await (async () => { await session.exchange('orders', { to }); })();
     await (async () => { await (await connect(options)).exchange('stock', { to }); })();
     await until('a warning', () => { gc(); return warnings.some((warning) => warning.includes('session')); });
-    await until('its session is over', async () => (await status({ ...options, patience: 0 })).sessions.length === 1);
+    await until('its session is over', async () => (await status({ ...options, patience: 0 })).sessions.length === 1, { limit: 200_000 });
     // What a session that is held has in force stays, whoever else forgets it.
     console.log('services:', (await status({ ...options, patience: 0 })).services.map(({ service }) => service));
     await session.close();
@@ -136,12 +136,12 @@ test('a worker that is terminated in the middle of calls leaves nothing', async 
       });
       setInterval(() => {}, 1000);
     \`;
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 2; round++) {
       const worker = new Worker(work, { eval: true, execArgv: [], workerData: options });
       await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
       await worker.terminate();
       // The process lives on: what the worker held is put back in the background.
-      await until('its session is over', async () => (await status({ ...options, patience: 0 })).sessions.length === 0);
+      await until('its session is over', async () => (await status({ ...options, patience: 0 })).sessions.length === 0, { limit: 100_000 });
     }
     console.log('done');
   `);

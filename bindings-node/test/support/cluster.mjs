@@ -114,7 +114,7 @@ class Cluster {
   async ask(name, { path: at = '/', ...init } = {}) {
     const { spec } = await this.service(name);
     const response = await fetch(`http://${spec.clusterIP}:${PORT}${at}`, {
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(60_000),
       ...init,
       headers: { connection: 'close', ...init.headers },
     });
@@ -155,7 +155,7 @@ class Cluster {
 }
 
 /** Waits for a condition; the limit is for a machine that does much else. */
-export async function until(what, condition, { limit = 60_000, every = 50 } = {}) {
+export async function until(what, condition, { limit = 120_000, every = 50 } = {}) {
   const end = Date.now() + limit;
   for (;;) {
     const value = await condition();
