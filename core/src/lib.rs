@@ -45,6 +45,7 @@ mod life;
 mod local;
 mod namespace;
 pub mod options;
+mod plain;
 mod safety;
 mod session;
 mod state;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kubetether::{Exchange, To};
+use kubetether::{Exchange, Session, To};
 use kubetether_tests::{
-    Apart, App, CLOSE, CLUSTER, Client, Held, LOCAL, LONG, Load, Outcome, Scenario, Security, Snapshot,
-    eventually, of_agents, of_this_process, scenario, scenario_within,
+    Apart, App, CLOSE, CLUSTER, Client, Held, LOCAL, LONG, Load, Outcome, Plan, Scenario, Security, Snapshot,
+    Traffic, eventually, of_agents, of_this_process, scenario, scenario_within,
 };
 
 const PARALLEL: u64 = 1000;
@@ -74,6 +74,40 @@ fn a_thousand_at_once_and_ten_thousand_in_a_row() {
         .await;
         let count = 2 * PARALLEL + PARALLEL + SEQUENTIAL;
         assert_eq!(exchange.stats().connections, count);
+        session.close(CLOSE).await.good();
+    });
+}
+
+/// What an agent's container may use, and the connections it holds in that.
+const LITTLE: u64 = 64 << 20;
+const MANY: u64 = 10_000;
+/// One forward bears no more than 4,096.
+const FORWARDS: u64 = 4;
+
+/// Each carries a request at its beginning and one at its end, when all are open: none is refused, none lost, and the gateway
+/// is not killed for its memory.
+#[test]
+fn ten_thousand_connections_by_a_gateway_of_64_mib() {
+    let _alone = alone();
+    scenario_within(Duration::from_secs(400), Security::Privileged, "many", async |at| {
+        let app = App::orders().serving("crowd", 9000).port("crowd", 90, 9000);
+        at.shop(&app).await;
+        let session = Session::start(at.config().agent_memory(LITTLE)).await.good();
+        let mut forwards = Vec::new();
+        for _ in 0..FORWARDS {
+            forwards.push(session.forward("deploy/orders:9000").await.good());
+        }
+        let plan = Plan::quiet().talkers(1, 1000).idle(MANY / FORWARDS);
+        let traffic = forwards.iter().map(|forward| Traffic::here(forward.address(), plan));
+        let traffic = futures_util::future::join_all(traffic).await;
+        futures_util::future::join_all(traffic.iter().map(Traffic::running)).await;
+        let agents = of_agents(at.namespace()).await;
+        println!("all open: {agents:?}; here: {:?}", of_this_process());
+        let open: u64 = forwards.iter().map(|forward| forward.stats().open).sum();
+        assert!(open >= MANY, "{open} are open");
+        let told = futures_util::future::join_all(traffic.into_iter().map(Traffic::finish)).await;
+        told.iter().for_each(|told| println!("{told}"));
+        println!("at the end: {:?}", of_agents(at.namespace()).await);
         session.close(CLOSE).await.good();
     });
 }

@@ -1,5 +1,6 @@
 //! The terminal, shared by results, happenings and logs, with one line of progress at the bottom.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,6 +44,7 @@ impl Screen {
     /// # Errors
     /// Standard output cannot be written to any more.
     pub(crate) fn result(&self, text: &str) -> io::Result<()> {
+        let text = tame(text);
         let mut inner = self.lock();
         inner.erase();
         writeln!(inner.out, "{text}")?;
@@ -53,6 +55,7 @@ impl Screen {
 
     /// Writes a line to standard error; if that fails there is nobody to tell.
     pub(crate) fn tell(&self, text: &str) {
+        let text = tame(text);
         let mut inner = self.lock();
         inner.erase();
         let _ = writeln!(inner.err, "{text}");
@@ -61,9 +64,10 @@ impl Screen {
 
     /// Shows what goes on: drawn over on a terminal, a line elsewhere.
     pub(crate) fn progress(&self, text: &str) {
+        let text = tame(text);
         let mut inner = self.lock();
         if inner.live {
-            inner.progress = Some(text.to_owned());
+            inner.progress = Some(text.into_owned());
             inner.draw();
         } else {
             let _ = writeln!(inner.err, "{text}");
@@ -100,6 +104,32 @@ impl Inner {
             let _ = self.err.flush();
         }
     }
+}
+
+/// Text without what a terminal would obey, but for line ends, tabs and colours: much of it comes from the cluster, where anybody
+/// may have written it.
+fn tame(text: &str) -> Cow<'_, str> {
+    let harmless = |char: char| !char.is_control() || matches!(char, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut tamed = String::with_capacity(text.len());
+    for (at, char) in text.char_indices() {
+        if harmless(char) || (char == '\x1b' && is_colour(&text[at + 1..])) {
+            tamed.push(char);
+        } else {
+            tamed.extend(char.escape_unicode());
+        }
+    }
+    Cow::Owned(tamed)
+}
+
+/// Whether this, behind an escape, is a colour: `[`, numbers, `m`.
+fn is_colour(text: &str) -> bool {
+    let rest = text
+        .strip_prefix('[')
+        .map(|text| text.trim_start_matches(|char: char| char.is_ascii_digit() || char == ';'));
+    rest.is_some_and(|rest| rest.starts_with('m'))
 }
 
 /// One log line: written when it is complete, and not into the progress line.
@@ -175,6 +205,14 @@ pub(crate) mod tests {
         let drawn = format!("{}one{}", DRAW.0, DRAW.1);
         assert_eq!(err.text(), format!("{drawn}{ERASE}note\n{drawn}{ERASE}"));
         assert_eq!(out.text(), "");
+    }
+
+    #[test]
+    fn only_colours_are_obeyed() {
+        let (screen, out, _) = screen(false);
+        screen.result("\x1b[1;31merror\x1b[0m: \x1b[2Jone\n\ttwo\r\x1b]0;title\x07\x1b[").unwrap();
+        let plain = "\x1b[1;31merror\x1b[0m: \\u{1b}[2Jone\n\ttwo\\u{d}\\u{1b}]0;title\\u{7}\\u{1b}[\n";
+        assert_eq!(out.text(), plain);
     }
 
     #[test]

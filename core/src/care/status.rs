@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::cluster::lease::{self, judge::Verdict};
 use crate::exchange::note::Holder;
 use crate::exchange::put_back::is_taken;
+use crate::plain;
 use crate::{Config, Deadline, Result};
 
 /// Between two looks of a watch.
@@ -322,10 +323,10 @@ fn held(survey: &Survey, seen: &Seen, taken: &Taken, holder: Option<&Holder>) ->
     ServiceStatus {
         namespace: taken.namespace.clone(),
         service: taken.name.clone(),
-        mode: holder.map_or_else(|| "unknown".to_owned(), |holder| holder.mode.clone()),
+        mode: holder.map_or_else(|| "unknown".to_owned(), |holder| plain::line(&holder.mode)),
         ports: holder.map(|holder| holder.ports.clone()).unwrap_or_default(),
         who: survey.jury.known(&taken.namespace, &lease).map(|known| known.note.who.clone()),
-        since: holder.and_then(|holder| holder.since.clone()),
+        since: holder.and_then(|holder| holder.since.as_deref()).map(plain::line),
         condition: condition(seen, taken, holder, life),
         lease,
         life,

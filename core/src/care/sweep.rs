@@ -76,6 +76,12 @@ impl Sweep {
         let going: Vec<Ours> = sweep.remove.iter().map(|(ours, _)| ours.clone()).collect();
         let going: Vec<&Ours> = going.iter().collect();
         sweep.remove.retain(|(ours, _)| ours.kind != Kind::ConfigMap || !ours.has_owners_but(&going));
+        let left = seen.ours.iter().filter(|ours| seen.verdict(jury, ours) == Some(Verdict::Dead));
+        let left: Vec<&Ours> = left.collect();
+        let left_by_the_dead =
+            seen.taken.iter().filter(|taken| left.iter().any(|ours| taken.is_served_by(ours)));
+        let left_by_the_dead: BTreeSet<String> =
+            left_by_the_dead.map(|taken| taken.uid().to_owned()).collect();
         for taken in seen.taken {
             let alive: Vec<&str> = taken
                 .holders
@@ -85,7 +91,7 @@ impl Sweep {
                 .collect();
             let object = format!("services/{}", taken.name);
             match (&taken.original, alive.as_slice()) {
-                (Err(unknown), _) if unknown.later => {
+                (Err(unknown), _) if unknown.later && !left_by_the_dead.contains(taken.uid()) => {
                     sweep.outcome.stays(&taken.namespace, object, &unknown.why);
                 }
                 (Err(unknown), _) => {

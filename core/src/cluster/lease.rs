@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Cluster, api, names};
+use crate::plain;
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// A Lease that was not renewed for this long is that of a dead session.
@@ -64,6 +65,20 @@ pub(crate) struct Recovery {
     pub(crate) other: Map<String, Value>,
 }
 
+impl SessionNote {
+    /// With texts that people may be shown, whoever wrote them.
+    fn plain(self) -> Self {
+        Self { who: plain::line(&self.who), started: plain::line(&self.started), ..self }
+    }
+}
+
+impl Recovery {
+    /// As [`SessionNote::plain`].
+    pub(crate) fn plain(&self) -> Self {
+        Self { by: plain::line(&self.by), at: plain::line(&self.at), ..self.clone() }
+    }
+}
+
 /// A Lease of ours as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -98,7 +113,7 @@ impl Known {
             version: meta.resource_version.clone().unwrap_or_default(),
             // Anybody may write it: neither a moment nor for ever.
             duration: seconds.map_or(DURATION, Duration::from_secs).clamp(RENEWAL, 10 * DURATION),
-            note: annotation(lease, names::SESSION).unwrap_or_else(fallback),
+            note: annotation(lease, names::SESSION).unwrap_or_else(fallback).plain(),
             recovered: annotation(lease, names::RECOVERED).unwrap_or_default(),
             name,
         }
@@ -139,7 +154,8 @@ pub(crate) async fn create(
 
 /// Renews the Lease.
 pub(crate) async fn renew(cluster: &Cluster, session: &str, deadline: Deadline) -> Result<Known> {
-    let patch = api::patch(json!([{ "op": "replace", "path": "/spec/renewTime", "value": now() }]))?;
+    // Not `replace`: somebody may have emptied it.
+    let patch = api::patch(json!([{ "op": "add", "path": "/spec/renewTime", "value": now() }]))?;
     cluster.json_patch::<Lease>(&names::lease(session), patch, deadline).await.map(|lease| Known::of(&lease))
 }
 

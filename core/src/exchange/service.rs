@@ -85,7 +85,7 @@ pub(crate) async fn standing(
         return Ok(Standing::NoLease(Error::new(ErrorCode::Lost, text).on(format!("leases/{lease}"))));
     };
     Ok(match known.recovered.services.remove(service_uid) {
-        Some(recovery) => Standing::Recovered(recovery),
+        Some(recovery) => Standing::Recovered(recovery.plain()),
         None => Standing::Holds(known.uid),
     })
 }

@@ -162,7 +162,8 @@ async fn an_interceptor_stays_while_its_service_cannot_be_put_back() {
         for (of_service, of_session) in [(2, 2), (2, 1)] {
             let world = World::new().service(KT, Some(note(of_service)));
             let told = world.session(of_session, false).await.plan(all);
-            assert!(told.done.is_empty() && told.failed.is_empty(), "{told:?}");
+            // It is dead, and nobody who is here can put its Service back.
+            assert!(told.done.is_empty() && told.failed.len() == 1, "{told:?}");
             assert_eq!(told.stays.len(), 4, "{told:?}");
         }
 
@@ -171,6 +172,14 @@ async fn an_interceptor_stays_while_its_service_cannot_be_put_back() {
         world.seen.services_unseen = true;
         let told = world.session(1, false).await.plan(all);
         assert!(told.done.is_empty(), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_version_that_lives_is_left_in_peace() {
+    for all in [false, true] {
+        let told = World::new().service(KT, Some(note(2))).session(2, true).await.plan(all);
+        assert!(told.done.is_empty() && told.failed.is_empty(), "{told:?}");
     }
 }
 

@@ -122,3 +122,13 @@ fn what_later_versions_add_survives() {
     let recovered: Recovered = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&recovered).unwrap(), text);
 }
+
+#[test]
+fn what_anybody_wrote_is_shown_plainly() {
+    let mut lease = Lease::default();
+    let text = r#"{"v":1,"who":"\u001b[31mEVIL\u001b[2J\nline2","started":"\u009b2J"}"#;
+    lease.metadata.annotations = Some([(names::SESSION.to_owned(), text.to_owned())].into());
+    let note = Known::of(&lease).note;
+    assert!(!format!("{}{}", note.who, note.started).chars().any(char::is_control), "{note:?}");
+    assert!(note.who.contains("EVIL"), "{note:?}");
+}
