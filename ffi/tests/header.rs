@@ -1,5 +1,7 @@
 //! The header is that of the sources, and says of everything what it does.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
