@@ -131,6 +131,26 @@ impl Ours {
         }
     }
 
+    /// Whether it is of a form that a kubetether makes: the label alone may stand on anything.
+    fn is_of_our_form(&self) -> bool {
+        let instance = self.instance.as_deref().unwrap_or_default();
+        match self.role.as_deref() {
+            None => self.kind == Kind::ConfigMap && names::is_program(&self.name),
+            Some(names::ROLE_GATEWAY) => {
+                self.kind == Kind::Job && self.name == instance && names::is_gateway(instance)
+            }
+            Some(names::ROLE_INTERCEPTOR) => {
+                let session = self.lease.as_deref().and_then(names::session_of_lease);
+                let suffix = self.name.strip_prefix(instance);
+                !matches!(self.kind, Kind::ConfigMap | Kind::Job)
+                    && names::is_interceptor(instance)
+                    && suffix.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                    && session.is_some()
+            }
+            Some(_) => false,
+        }
+    }
+
     /// `plural/name`, as the API server names it.
     pub(crate) fn object(&self) -> String {
         typed!(self.kind, K => api::object::<K>(&self.name))
@@ -184,7 +204,7 @@ pub(crate) async fn find(
     let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for (kind, listed) in kinds.iter().zip(futures_util::future::join_all(lists).await) {
         match listed {
-            Ok(objects) => found.extend(objects),
+            Ok(objects) => found.extend(objects.into_iter().filter(Ours::is_of_our_form)),
             Err(error) if error.code() == ErrorCode::Forbidden => {
                 // Others are owned by those, or could not have been made without the same right.
                 if matches!(kind, Kind::Deployment | Kind::Job | Kind::Service | Kind::ConfigMap) {
@@ -265,4 +285,64 @@ pub(crate) async fn remove<'a>(
         done.extend(same.iter().copied().zip(came));
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERCEPTOR: &str = "kt-orders-0123456789";
+    const GATEWAY: &str = "kubetether-gateway-0123456789";
+
+    fn made(kind: Kind, name: &str, role: Option<(&str, &str)>, lease: Option<&str>) -> bool {
+        let label = [(names::MANAGED_BY.to_owned(), names::KUBETETHER.to_owned())].into();
+        let labels = role.map_or(label, |(role, instance)| names::labels(role, instance));
+        let annotations = lease.map(|lease| [(names::SESSION_LEASE.to_owned(), lease.to_owned())].into());
+        let name = Some(name.to_owned());
+        Ours::new(kind, &ObjectMeta { name, labels: Some(labels), annotations, ..Default::default() })
+            .is_of_our_form()
+    }
+
+    #[test]
+    fn what_is_made_is_known_again() {
+        let (role, lease) = (Some((names::ROLE_INTERCEPTOR, INTERCEPTOR)), Some("kubetether-1a2b3c4d"));
+        for (kind, suffix) in [
+            (Kind::Deployment, ""),
+            (Kind::Deployment, "-b"),
+            (Kind::Service, "-orig"),
+            (Kind::EndpointSlice, "-x2v4z"),
+            (Kind::PodDisruptionBudget, ""),
+            (Kind::Role, ""),
+            (Kind::RoleBinding, ""),
+            (Kind::ServiceAccount, ""),
+        ] {
+            assert!(made(kind, &format!("{INTERCEPTOR}{suffix}"), role, lease), "{kind:?}");
+        }
+        assert!(made(Kind::Job, GATEWAY, Some((names::ROLE_GATEWAY, GATEWAY)), None));
+        for name in ["kubetether-agent-0123456789", "kubetether-restore-0123456789"] {
+            assert!(made(Kind::ConfigMap, name, None, None));
+        }
+    }
+
+    #[test]
+    fn a_label_alone_makes_nothing_ours() {
+        let lease = Some("kubetether-1a2b3c4d");
+        for kind in KINDS {
+            for name in ["precious", INTERCEPTOR, "kt-precious"] {
+                assert!(!made(kind, name, None, None), "{kind:?} {name}");
+                assert!(!made(kind, name, None, lease), "{kind:?} {name}");
+            }
+            for role in [names::ROLE_INTERCEPTOR, names::ROLE_GATEWAY, "other"] {
+                for instance in ["precious", INTERCEPTOR, GATEWAY] {
+                    assert!(
+                        !made(kind, "precious", Some((role, instance)), lease),
+                        "{kind:?} {role} {instance}"
+                    );
+                }
+                assert!(!made(kind, "precious", Some((role, "precious")), lease), "{kind:?} {role}");
+            }
+            // No session, no interceptor's.
+            assert!(!made(kind, INTERCEPTOR, Some((names::ROLE_INTERCEPTOR, INTERCEPTOR)), None), "{kind:?}");
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl Sweep {
         for (place, known) in jury.all() {
             let (namespace, name) = place;
             let why = match jury.verdict(namespace, name) {
+                _ if !known.ours => "it is none that a session made".to_owned(),
                 _ if known.is_later() => "its session is one of a later version of kubetether".to_owned(),
                 Verdict::Dead if serving.contains(&(namespace, name)) => {
                     "what its session made is still needed".to_owned()

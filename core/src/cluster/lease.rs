@@ -89,6 +89,8 @@ pub(crate) struct Known {
     pub(crate) duration: Duration,
     pub(crate) note: SessionNote,
     pub(crate) recovered: Recovered,
+    /// Whether a session of kubetether made it; one that only bears such a name, or is only named by somebody, is not deleted.
+    pub(crate) ours: bool,
 }
 
 impl Known {
@@ -108,7 +110,11 @@ impl Known {
             started: "an unknown time".to_owned(),
             other: Map::new(),
         };
+        let labelled = meta.labels.as_ref().and_then(|all| all.get(names::MANAGED_BY));
+        let noted = meta.annotations.as_ref().is_some_and(|all| all.contains_key(names::SESSION));
+        let named = names::session_of_lease(&name).is_some();
         Self {
+            ours: named && noted && labelled.is_some_and(|by| by == names::KUBETETHER),
             uid: meta.uid.clone().unwrap_or_default(),
             version: meta.resource_version.clone().unwrap_or_default(),
             // Anybody may write it: neither a moment nor for ever.
@@ -170,8 +176,11 @@ pub(crate) async fn find(cluster: &Cluster, lease: &str, deadline: Deadline) -> 
 }
 
 /// Takes a dead session's Lease away, which is what permits to take away the rest. `false` when it was renewed since it was
-/// read as `dead`: then its session lives, and nothing of it may be touched.
+/// read as `dead`: then its session lives, and nothing of it may be touched; also when it is none that a session made.
 pub(crate) async fn bury(cluster: &Cluster, dead: &Known, deadline: Deadline) -> Result<bool> {
+    if !dead.ours {
+        return Ok(false);
+    }
     let unchanged =
         Preconditions { resource_version: Some(dead.version.clone()), uid: Some(dead.uid.clone()) };
     let background = PropagationPolicy::Background;

@@ -81,9 +81,30 @@ const SELECTOR_PREFIX: &str = "kt-";
 
 /// Whether a selector's value was written by a kubetether of anyone.
 pub(crate) fn is_selector_value(value: &str) -> bool {
-    value.strip_prefix(SELECTOR_PREFIX).is_some_and(|hash| {
-        hash.len() == 10 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    value.strip_prefix(SELECTOR_PREFIX).is_some_and(is_hash)
+}
+
+/// Whether an interceptor of anyone may have this name.
+pub(crate) fn is_interceptor(name: &str) -> bool {
+    let rest = name.strip_prefix("kt-").and_then(|rest| rest.rsplit_once('-'));
+    rest.is_some_and(|(service, hash)| !service.is_empty() && is_hash(hash))
+}
+
+/// Whether a gateway of anyone may have this name.
+pub(crate) fn is_gateway(name: &str) -> bool {
+    name.strip_prefix("kubetether-gateway-").is_some_and(is_hash)
+}
+
+/// Whether a ConfigMap of this name may carry a program of ours.
+pub(crate) fn is_program(name: &str) -> bool {
+    ["kubetether-agent-", "kubetether-restore-"]
+        .iter()
+        .any(|prefix| name.strip_prefix(prefix).is_some_and(is_hash))
+}
+
+/// As [`short_hash`] makes them.
+fn is_hash(text: &str) -> bool {
+    text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// The gateway for agents of this content.
@@ -129,6 +150,20 @@ mod tests {
         assert_ne!(name, interceptor(&long, "uid", "other"));
         assert_ne!(name, interceptor(&long, "other", "session"));
         assert!(interceptor(&format!("{}-bc", "a".repeat(43)), "u", "s").starts_with("kt-aaa"));
+    }
+
+    #[test]
+    fn our_names_are_known_again() {
+        let name = interceptor("orders", "uid", "session");
+        assert!(is_interceptor(&name) && is_interceptor(&interceptor(&"a".repeat(63), "uid", "session")));
+        let hash = short_hash([b"agent".as_slice()]);
+        assert!(is_gateway(&gateway(&hash)));
+        assert!(is_program(&agent_config_map(&hash)) && is_program(&restorer_config_map(&hash)));
+        for foreign in
+            ["", "kt-", "kt-orders", "kt-0123456789", "orders", "kubetether-agent", "kubetether-gateway-1"]
+        {
+            assert!(!is_interceptor(foreign) && !is_gateway(foreign) && !is_program(foreign), "{foreign}");
+        }
     }
 
     #[test]

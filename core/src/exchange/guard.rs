@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::foreign::Why;
+use self::foreign::{LOOK_AFTER, Why};
 use super::changes::{Seen, changes};
 use super::companion::{Companion, Wanted};
 use super::fallback::Fallback;
@@ -58,6 +58,10 @@ pub(crate) struct Guard {
     /// Whether the Service may not be watched, so that it is looked at now and then.
     blind: bool,
     held: Held,
+    /// When it is looked after what serves the Service.
+    look_after: Instant,
+    /// Whether it was told that somebody scales the interceptor.
+    scaled: bool,
     /// Whether bytes flow on the link to the interceptor.
     reached: bool,
     /// When an interceptor that is not heard is taken for lost.
@@ -110,6 +114,8 @@ impl Guard {
             look_again: None,
             blind: false,
             held: Held::Ours,
+            look_after: Instant::now() + LOOK_AFTER,
+            scaled: false,
             reached: true,
             lost_at: None,
             reservation: None,
@@ -196,6 +202,13 @@ impl Guard {
                 () = tokio::time::sleep_until(again), if self.look_again.is_some() => {
                     self.look_again = self.blind.then(|| Instant::now() + LOOK);
                     match self.answer(&mut note, &mut kept).await {
+                        None => health = fresh(&kept, health),
+                        Some(end) => break end,
+                    }
+                }
+                () = tokio::time::sleep_until(self.look_after) => {
+                    let fate = self.look_after(&kept).await;
+                    match self.conclude(fate, &mut note, &mut kept).await {
                         None => health = fresh(&kept, health),
                         Some(end) => break end,
                     }

@@ -2,6 +2,8 @@
 //!
 //! All are owned by the Service they serve, and go with it.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -15,9 +17,10 @@ use kube::api::{Preconditions, PropagationPolicy};
 use serde_json::json;
 use tokio::time::Instant;
 
+pub(super) use self::upkeep::Whole;
 use super::companion;
 use super::fallback::Fallback;
-use super::nets::Nets;
+use super::nets::{Nets, pass_refusal};
 use super::note::port_key;
 use super::plan::Plan;
 use super::removal::Unneeded;
@@ -170,7 +173,8 @@ impl Interceptor {
         let service = cluster.delete::<Service>(&back, None, foreground, deadline).await;
         // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
         let owner = self.uid().unwrap_or_default();
-        let config_map = agent_config_map::disown(cluster, agent.piece(), owner, deadline).await;
+        let config_map =
+            pass_refusal(agent_config_map::disown(cluster, agent.piece(), owner, deadline)).await;
         let nets = self.nets.remove(shared, &self.name, owner, deadline).await;
         let second = match self.second() {
             Some(_) => companion::remove(shared, &self.name, deadline).await,

@@ -115,7 +115,7 @@ impl Nets {
             let role = take::<Role>(cluster, name, deadline).await;
             let account = take::<ServiceAccount>(cluster, name, deadline).await;
             let restorer = shared.restorer().map(Restorer::piece);
-            let file = agent_config_map::disown(cluster, restorer, owner, deadline).await;
+            let file = pass_refusal(agent_config_map::disown(cluster, restorer, owner, deadline)).await;
             binding.and(role).and(account).and(file)
         };
         let (slices, rights) = tokio::join!(slices, rights);

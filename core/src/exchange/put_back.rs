@@ -157,6 +157,20 @@ mod tests {
         assert_eq!(selector, json!({ "app": "orders", "tier": "web" }));
     }
 
+    /// Both who put a Service back go by these.
+    #[test]
+    fn the_table_that_is_shared_with_the_agent() {
+        let table: Value = serde_json::from_str(include_str!("../../put-back.json")).unwrap();
+        let original: Original = serde_json::from_value(table["original"].clone()).unwrap();
+        for case in table["cases"].as_array().unwrap() {
+            let mut expected = case["changes"].as_array().unwrap().clone();
+            expected.push(json!({ "op": "remove", "path": annotation_path() }));
+            let live = service(case["selector"].clone(), case["ports"].clone());
+            let told = put_back(&live, &original).unwrap();
+            assert_eq!(told.as_array().unwrap()[2..], expected, "{}", case["what"]);
+        }
+    }
+
     #[test]
     fn nothing_to_do_is_told() {
         let mut free = service(json!({ "app": "orders" }), json!([{ "port": 80, "targetPort": 8080 }]));

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) async fn stop(mut guard: Guard, mut kept: Kept, deadline: Deadline, lost: Option<String>) {
     guard.life.set(HandleState::Closing);
     guard.shared.part_gone(Part::Interceptor(guard.life.id()));
-    let outcome = put_back(&guard, &mut kept, deadline).await;
+    let outcome = put_back(&guard, &mut kept, deadline, lost.is_some()).await;
     let state = match (lost, &outcome) {
         (Some(reason), _) => HandleState::Lost(reason),
         (None, Ok(())) => HandleState::Closed,
@@ -37,7 +37,7 @@ pub(crate) async fn stop(mut guard: Guard, mut kept: Kept, deadline: Deadline, l
     guard.life.end(state, outcome);
 }
 
-async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline) -> Result<()> {
+async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline, lost: bool) -> Result<()> {
     let (cluster, plan, work) = (&guard.shared.cluster, &guard.plan, deadline.at_least(WORK));
     kept.taken_as = Some(plan.clone());
     let restored = service::restore(cluster, plan, &names::lease(&guard.shared.id), work).await;
@@ -55,7 +55,8 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline) -> Result<
         }
     }
     let proven = match (&restored, &disarmed) {
-        (Ok(_), Ok(_)) => originals_answer(guard, kept, work).await,
+        // What somebody else has made of it may never lead to the originals, and is not ours to wait for.
+        (Ok(_), Ok(_)) if !lost => originals_answer(guard, kept, work).await,
         _ => Ok(()),
     };
     let nets = match (&restored, &guard.fallback) {

@@ -7,6 +7,7 @@ mod care;
 mod clean;
 mod cli;
 mod client_dies;
+mod exchange_again;
 mod exchange_agent_killed;
 mod exchange_basic;
 mod exchange_foreign_edits;

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
+use kubetether::{Session, To};
 use kubetether_tests::{
-    App, CLUSTER, Command, LOCAL, LONG, Level, Local, Scenario, Security, Steady, eventually, scenario_within,
+    App, CLOSE, CLUSTER, Command, LOCAL, LONG, Level, Local, Outcome, Scenario, Security, Steady, eventually,
+    scenario_within,
 };
 
 use serde_json::json;
@@ -83,6 +85,32 @@ async fn still_passes_through(at: &Scenario) {
         if taken { Ok(()) } else { Err("it was put back".to_owned()) }
     })
     .await;
+}
+
+#[test]
+fn of_an_editor_from_whom_another_one_takes_over() {
+    Command::prepare();
+    scenario_within(2 * BY_ITSELF, Security::Privileged, "dies-taken-over", async |at| {
+        let asking = at.shop(&App::orders()).await;
+        let user = Level::Edit.user(at).await;
+        let local = Local::http();
+        let port = local.port().to_string();
+        let args = ["--namespace", at.namespace().name(), "exchange", "orders", "--to", &port];
+        let mut command = Command::start_with(user.kubeconfig(), &args);
+        command.told("exchange").await;
+        while command.told("safety").await["interceptor"] != "two_interceptors" {}
+        command.signal("KILL").await;
+        command.ended().await;
+
+        // Nobody sweeps: what takes the Service over takes both interceptors of the dead one away.
+        let session = Session::start(at.config().kubeconfig(user.kubeconfig())).await.good();
+        let exchange = session.exchange("orders", To::port(local.port())).await.good();
+        assert_eq!(asking.who("http://orders/").await, LOCAL);
+        exchange.close(CLOSE).await.good();
+        session.close(CLOSE).await.good();
+        at.cleaned_up(LONG).await;
+        assert_eq!(asking.who("http://orders/").await, CLUSTER);
+    });
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl World {
                 started: "then".into(),
                 other: Default::default(),
             };
-            let known = Known { version, note, name: LEASE.into(), ..Known::of(&Default::default()) };
+            let known =
+                Known { version, note, name: LEASE.into(), ours: true, ..Known::of(&Default::default()) };
             self.jury.hear(SPACE, LEASE, Some(known), Instant::now());
             tokio::time::advance(Duration::from_secs(2)).await;
         }

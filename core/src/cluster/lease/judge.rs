@@ -208,8 +208,8 @@ pub(crate) async fn hear_all(
     let ours = format!("{}={}", names::MANAGED_BY, names::KUBETETHER);
     let found = cluster.list_in::<Lease>(everywhere, &ours, deadline).await?;
     let mut missing: Vec<Place> = jury.judges.keys().cloned().collect();
-    for lease in &found {
-        let known = Known::of(lease);
+    for (lease, known) in found.iter().map(|lease| (lease, Known::of(lease))).filter(|(_, known)| known.ours)
+    {
         let namespace = lease.metadata.namespace.clone().unwrap_or_default();
         missing.retain(|(there, name)| (there, name) != (&namespace, &known.name));
         let name = known.name.clone();

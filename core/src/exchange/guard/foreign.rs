@@ -6,9 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use tokio::time::Instant;
 
-use super::{ATTEMPT, End, Fate, Guard, Held, LOOK, SILENT};
+use super::{ANSWER, ATTEMPT, End, Fate, Guard, Held, LOOK, SILENT};
 use crate::cluster::names;
 use crate::exchange::changes::editor;
+use crate::exchange::interceptor::Whole;
 use crate::exchange::kept::Kept;
 use crate::exchange::note::Note;
 use crate::exchange::plan::{Look, Plan};
@@ -18,6 +19,8 @@ use crate::{Deadline, Error, ErrorCode, HandleState};
 /// What somebody else changes is put back so often within [`WINDOW`], then it is theirs for a while.
 const PUT_BACKS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// Between two looks at what serves the Service.
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a Service is to be taken again, if it is not as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,43 @@ impl Guard {
             return fate;
         }
         self.take_again(note, &by).await;
+        Fate::Settled
+    }
+
+    /// Looks after what serves the Service: somebody may have deleted or changed that.
+    pub(super) async fn look_after(&mut self, kept: &Kept) -> Fate {
+        self.look_after = Instant::now() + LOOK_AFTER;
+        if !self.reached {
+            return Fate::Settled;
+        }
+        let (cluster, interceptor) = (&self.shared.cluster, &kept.interceptor);
+        let whole = match interceptor.inspect(cluster, Deadline::after(ANSWER)).await {
+            Ok(whole) => whole,
+            Err(error) => return Fate::Later(error),
+        };
+        match whole {
+            Whole::Yes => self.scaled = false,
+            Whole::NoWayBack => {
+                return Fate::Anew(format!(
+                    "services/{} was deleted",
+                    names::pass_through(&interceptor.name)
+                ));
+            }
+            Whole::Scaled(pods) => {
+                let one = interceptor.one_pod(cluster, Deadline::after(ANSWER)).await;
+                let outcome = match &one {
+                    Ok(()) => "it has one again".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                // Whoever does so goes on doing it: told once.
+                if !std::mem::replace(&mut self.scaled, true) {
+                    self.life.notice(format!(
+                        "deployments/{} was scaled to {pods} pods, of which one leads here, and the original pods answered the rest: {outcome}",
+                        interceptor.name
+                    ));
+                }
+            }
+        }
         Fate::Settled
     }
 

@@ -13,6 +13,7 @@ use crate::cluster::agent_link::Health;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
 use crate::exchange::companion::Companion;
+use crate::exchange::interceptor::Interceptor;
 use crate::exchange::kept::Kept;
 use crate::exchange::note::Note;
 use crate::exchange::patience::{Patience, Unclaimed};
@@ -45,9 +46,9 @@ impl Guard {
             "the interceptor's pod is gone and its next one is awaited: {why}"
         )));
         let mut backoff = Backoff::new(PACE);
-        let (mut patience, mut pause) = (Patience::new(), Instant::now());
+        let (mut patience, mut pause, mut again) = (Patience::new(), Instant::now(), false);
         let (pod, link) = loop {
-            let tried = self.try_next(&kept.interceptor.name, pause);
+            let tried = self.try_next(&kept.interceptor, pause, again);
             // Callers come here by the second interceptor, while it is there.
             let tried = patience.during(&self.life, tried, || is_beside(kept), || self.put_back_meanwhile());
             let error = match tried.await {
@@ -58,6 +59,7 @@ impl Guard {
                 Ok(Err(Gone::Later(error))) => error,
             };
             tracing::debug!(error = error.report(), "the interceptor's next pod is not there yet");
+            again = true;
             self.link_stands(Health::Down(error.to_string()));
             pause = Instant::now() + backoff.after(&error);
         };
@@ -154,19 +156,30 @@ impl Guard {
     }
 
     /// Reaches for the interceptor's pod of now, not before `pause`, as long as there is an interceptor to reach for.
-    async fn try_next(&self, interceptor: &str, pause: Instant) -> Result<(Box<AgentPod>, Unclaimed), Gone> {
+    async fn try_next(
+        &self,
+        interceptor: &Interceptor,
+        pause: Instant,
+        again: bool,
+    ) -> Result<(Box<AgentPod>, Unclaimed), Gone> {
         tokio::time::sleep_until(pause).await;
         let (cluster, deadline) = (&self.shared.cluster, Deadline::after(ATTEMPT));
         // Nothing is done before it is clear whose the Service is.
         if let Ok(live) = cluster.find::<Service>(&self.plan.service, deadline).await {
             self.look(live.as_ref(), "somebody").await.map_err(Gone::Lost)?;
         }
-        if let Ok(found) = cluster.find::<Deployment>(interceptor, deadline).await
+        if let Ok(found) = cluster.find::<Deployment>(&interceptor.name, deadline).await
             && found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
         {
-            return Err(Gone::Anew(format!("deployments/{interceptor} was deleted")));
+            return Err(Gone::Anew(format!("deployments/{} was deleted", interceptor.name)));
         }
-        let (pod, link) = self.reach_next(interceptor).await.map_err(Gone::Later)?;
+        if again && let Err(error) = interceptor.restock(&self.shared, deadline).await {
+            tracing::debug!(
+                error = error.report(),
+                "what the interceptor's pods are made from may be missing"
+            );
+        }
+        let (pod, link) = self.reach_next(&interceptor.name).await.map_err(Gone::Later)?;
         Ok((Box::new(pod), link))
     }
 

@@ -1,6 +1,8 @@
 //! What the guard makes of a Service that is not, or only seems not, as it was left.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
 use super::*;
@@ -187,4 +189,25 @@ async fn another_interceptor_is_written_down_also_where_the_service_is_as_it_was
     assert!(matches!(at.regain(Why::Anew("a loss")).await, Fate::Settled));
     let note = Note::of(&at.live()).unwrap().unwrap();
     assert_eq!(note.holders[0].interceptor, "kt-orders-successor");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_the_service_is_looked_after() {
+    let mut at = Setup::new().await;
+    let back = names::pass_through(NAME);
+    at.fake.put::<Service>(json!({ "metadata": { "name": back } }));
+    for (replicas, expected) in [(1, 1), (3, 1), (5, 1)] {
+        at.fake.put::<Deployment>(json!({ "metadata": { "name": NAME }, "spec": { "replicas": replicas, "selector": {}, "template": {} } }));
+        assert!(matches!(at.guard.look_after(&at.kept).await, Fate::Settled));
+        let now = at.fake.get::<Deployment>(NAME).unwrap().spec.unwrap().replicas;
+        assert_eq!(now, Some(expected));
+        assert_eq!(at.guard.scaled, replicas > 1);
+    }
+    at.guard
+        .shared
+        .cluster
+        .delete::<Service>(&back, None, PropagationPolicy::Background, Deadline::secs(5))
+        .await
+        .unwrap();
+    assert!(matches!(at.guard.look_after(&at.kept).await, Fate::Anew(why) if why.contains(&back)));
 }

@@ -242,3 +242,14 @@ async fn what_a_note_names_and_is_not_ours_is_left_alone() {
     of_the_dead(shared, plan, dead).await;
     assert_eq!(fake.changes(), NOTHING);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_user_may_not_even_read_he_has_not_made() {
+    let fake = Fake::default();
+    let source = AgentSource::Bytes(b"\x7fELF and so on".to_vec().into());
+    let shared = Shared::over(Config::new().agent(source), fake.cluster(), None);
+    let plan = orders(&fake);
+    fake.refuse(|what| what.contains("configmaps").then_some(http::StatusCode::FORBIDDEN));
+    let begun = Useless::Begun(Box::new((Interceptor::new(NAME.into()), plan)));
+    begun.remove(&shared, Deadline::secs(5)).await.unwrap();
+}
