@@ -48,3 +48,6 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 -include tests/cluster/cluster.mk
 -include tests/tests.mk
 -include tests/sim/sim.mk
+-include ffi/c.mk
+-include bindings-python/python.mk
+-include bindings-node/node.mk

@@ -5,7 +5,7 @@
 //! panic as those of any runtime do.
 
 mod care;
-mod runtime;
+pub(crate) mod runtime;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,17 +49,12 @@ impl Session {
     /// See [`Session::start`](crate::Session::start).
     ///
     /// # Errors
-    /// As there; [`Internal`](crate::ErrorCode::Internal) when no thread can be made, or in a process
-    /// that was forked from one with sessions.
+    /// As there; [`Internal`](crate::ErrorCode::Internal) when no thread can be made, [`Forked`](crate::ErrorCode::Forked) in a
+    /// process that was forked from one with sessions.
     pub fn start(config: Config) -> Result<Self> {
         let runtime = Runtime::shared()?;
-        let inner = runtime.block_on(crate::Session::start(config))?;
         // A dropped session is closed in the background, for which it needs the runtime.
-        let (mut states, kept) = (inner.states(), runtime.clone());
-        runtime.spawn(async move {
-            let _ = states.wait_for(SessionState::is_over).await;
-            drop(kept);
-        });
+        let inner = runtime.block_on(crate::Session::start_holding(config, runtime.clone()))?;
         Ok(Self { inner, runtime })
     }
 

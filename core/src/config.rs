@@ -10,8 +10,8 @@ use crate::deadline::YEAR;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgentSource {
-    /// Carried in a ConfigMap; the file is looked up beside the program or library, then in
-    /// `target/agent` of a checkout.
+    /// Carried in a ConfigMap; the file is looked up in the [`agent_folder`](Config::agent_folder), beside the program, then
+    /// in `target/agent` of a checkout around them.
     #[default]
     Carried,
     /// Carried in a ConfigMap; this file.
@@ -32,6 +32,7 @@ pub struct Config {
     pub(crate) context: Option<String>,
     pub(crate) namespace: Option<String>,
     pub(crate) agent: AgentSource,
+    pub(crate) agent_folder: Option<PathBuf>,
     pub(crate) who: Option<String>,
     pub(crate) start_deadline: Duration,
     pub(crate) carriers: usize,
@@ -52,6 +53,7 @@ impl Default for Config {
             context: None,
             namespace: None,
             agent: AgentSource::default(),
+            agent_folder: None,
             who: None,
             start_deadline: Duration::from_secs(30),
             carriers: 2,
@@ -99,6 +101,14 @@ impl Config {
     #[must_use]
     pub fn agent(mut self, source: AgentSource) -> Self {
         self.agent = source;
+        self
+    }
+
+    /// The folder where the carried agent's files are looked for before all others: that of the library or package that the
+    /// engine is a part of, where the program is an interpreter. Default: none.
+    #[must_use]
+    pub fn agent_folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.agent_folder = Some(folder.as_ref().to_owned());
         self
     }
 

@@ -19,6 +19,7 @@ mod safe;
 mod service;
 mod start;
 mod stop;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tokio::sync::watch;
 pub(crate) use self::kept::Kept;
 pub(crate) use self::removal::{Useless, in_background};
 use self::safe::Safe;
-pub(crate) use self::start::start;
+pub(crate) use self::wait::start_when_free;
 use crate::life::Life;
 use crate::stats::{Counters, Stats};
 use crate::to::Local;
@@ -41,6 +42,7 @@ const AFTER_DROP: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct ExchangeOptions {
     pub(crate) deadline: Option<Duration>,
+    pub(crate) wait: Duration,
 }
 
 impl ExchangeOptions {
@@ -55,6 +57,14 @@ impl ExchangeOptions {
     #[must_use]
     pub fn deadline(mut self, duration: Duration) -> Self {
         self.deadline = Some(duration);
+        self
+    }
+
+    /// How long to wait for a Service that somebody else holds to become free, instead of being refused at once. That does
+    /// not count against the deadline. Default: not at all.
+    #[must_use]
+    pub fn wait(mut self, duration: Duration) -> Self {
+        self.wait = duration.min(crate::deadline::YEAR);
         self
     }
 }
@@ -145,6 +155,11 @@ impl Exchange {
     /// [`Deadline`](crate::ErrorCode::Deadline) when it took too long.
     pub async fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
         self.life.close(deadline.into()).await
+    }
+
+    /// The wish alone, without the wait.
+    pub(crate) fn ask_to_close(&self, deadline: Deadline) {
+        self.life.ask_to_end(deadline);
     }
 
     /// Waits until it is over, as asked or not. Cancel-safe.

@@ -148,6 +148,11 @@ impl Forward {
         self.life.close(deadline.into()).await
     }
 
+    /// The wish alone, without the wait.
+    pub(crate) fn ask_to_close(&self, deadline: Deadline) {
+        self.life.ask_to_end(deadline);
+    }
+
     /// Waits until it is over, as asked or not. Cancel-safe.
     pub async fn closed(&self) -> HandleState {
         self.life.over().await

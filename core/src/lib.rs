@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! The library installs no logger, builds no runtime (but see [`blocking`]), changes no environment
+//! The library installs no logger and builds no runtime unasked (see [`blocking`] and [`host`]), changes no environment
 //! and keeps no global state. It logs by [`tracing`].
 
 #![allow(
@@ -39,8 +39,12 @@ mod event;
 mod exchange;
 mod forward;
 mod gateway;
+pub mod host;
+mod json;
 mod life;
 mod local;
+mod namespace;
+pub mod options;
 mod plain;
 mod safety;
 mod session;
@@ -60,6 +64,7 @@ pub use crate::error::{Error, ErrorClass, ErrorCode, Result};
 pub use crate::event::{Event, Events, HandleId, HandleInfo};
 pub use crate::exchange::{Exchange, ExchangeOptions, ExchangedPort};
 pub use crate::forward::{Forward, ForwardOptions};
+pub use crate::namespace::{create_namespace, delete_namespace};
 pub use crate::safety::{ClientDeath, InterceptorDeath, Safety};
 pub use crate::session::Session;
 pub use crate::state::{HandleState, SessionState};

@@ -13,6 +13,8 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::parts::Part;
 pub(crate) use self::shared::{Reservation, Shared, who};
+use crate::cluster::evidence;
+use crate::cluster::names::{KUBETETHER, MANAGED_BY};
 use crate::event::Events;
 use crate::exchange::{self, Exchange, ExchangeOptions};
 use crate::forward::{self, Forward, ForwardOptions};
@@ -55,10 +57,20 @@ impl Session {
     /// [`Unauthorized`](crate::ErrorCode::Unauthorized), [`Forbidden`](crate::ErrorCode::Forbidden),
     /// [`NoSuchNamespace`](crate::ErrorCode::NoSuchNamespace) or [`Deadline`](crate::ErrorCode::Deadline).
     pub async fn start(config: Config) -> Result<Self> {
+        Self::start_holding(config, ()).await
+    }
+
+    /// Holds `guard` until the session is over, or a start that was given up is undone.
+    pub(crate) async fn start_holding(config: Config, guard: impl Send + 'static) -> Result<Self> {
         let deadline = Deadline::after(config.start_deadline);
         let (tell, told) = oneshot::channel();
         // A task goes on when the caller gives up, so that a Lease that was made is taken away again.
-        tokio::spawn(Shared::start(config, deadline, tell));
+        tokio::spawn(async move {
+            if let Some(mut states) = Shared::start(config, deadline, tell).await {
+                let _ = states.wait_for(SessionState::is_over).await;
+            }
+            drop(guard);
+        });
         told.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorCode::Internal, "a fault of kubetether itself: the session's start panicked"))
         })
@@ -103,11 +115,11 @@ impl Session {
         Error: From<T::Error>,
     {
         let target: Target = target.try_into()?;
-        let deadline = self.start_deadline(options.deadline);
+        let limit = options.deadline.unwrap_or(self.shared.config.start_deadline);
         let renewable = options.deadline.is_none().then_some(self.shared.config.start_deadline);
         let name = target.to_string();
         let work = move |shared: Arc<Shared>, life: Arc<Life>| async move {
-            exchange::start(&shared, &life, &target, &to, deadline, renewable).await
+            exchange::start_when_free(&shared, &life, &target, &to, limit, renewable, options.wait).await
         };
         self.shared.begin("exchange", name, work).await
     }
@@ -181,6 +193,13 @@ impl Session {
         self.shared.context.as_deref()
     }
 
+    /// What the cluster says of the agents in the namespace: conditions, events and last log lines of their pods, for the report
+    /// of a test or of a fault. What cannot be had within five seconds is left out. Cancel-safe.
+    pub async fn evidence(&self) -> Vec<String> {
+        let selector = format!("{MANAGED_BY}={KUBETETHER}");
+        evidence::of_instance(&self.shared.cluster, &selector, Deadline::secs(5)).await
+    }
+
     /// Closes all handles in reverse order of their start, and returns when no object of this session
     /// is left in the cluster. Idempotent. Cancel-safe: it goes on in the background.
     ///
@@ -188,6 +207,11 @@ impl Session {
     /// The first thing that could not be put back or taken away, after everything was tried.
     pub async fn close(&self, deadline: impl Into<Deadline>) -> Result<()> {
         self.shared.ending.wait("session", deadline.into()).await
+    }
+
+    /// The wish alone, without the wait.
+    pub(crate) fn ask_to_close(&self, deadline: Deadline) {
+        self.shared.ending.ask(deadline);
     }
 
     /// Waits until it is over, as asked or not; returns the reason. Cancel-safe.

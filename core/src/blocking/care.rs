@@ -8,8 +8,8 @@ use crate::{
 /// See [`status`](crate::status).
 ///
 /// # Errors
-/// As there; [`Internal`](crate::ErrorCode::Internal) when no thread can be made, or in a process that was forked from one
-/// with sessions.
+/// As there; [`Internal`](crate::ErrorCode::Internal) when no thread can be made, [`Forked`](crate::ErrorCode::Forked) in a
+/// process that was forked from one with sessions.
 pub fn status(config: &Config, options: StatusOptions) -> Result<Status> {
     Runtime::shared()?.block_on(crate::status(config, options))
 }

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::task::AbortHandle;
+
 use crate::{Error, ErrorCode, Result};
 
 /// The only state of the process that the engine has.
@@ -10,7 +12,7 @@ static SHARED: Mutex<Weak<Owned>> = Mutex::new(Weak::new());
 
 /// A handle that keeps the runtime alive.
 #[derive(Clone, Debug)]
-pub(super) struct Runtime(Arc<Owned>);
+pub(crate) struct Runtime(Arc<Owned>);
 
 #[derive(Debug)]
 struct Owned {
@@ -21,7 +23,7 @@ struct Owned {
 
 impl Runtime {
     /// The runtime that lives, or a new one.
-    pub(super) fn shared() -> Result<Self> {
+    pub(crate) fn shared() -> Result<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(owned) = shared.upgrade() {
             owned.check()?;
@@ -40,13 +42,20 @@ impl Runtime {
         Ok(Self(owned))
     }
 
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.0.runtime {
-            runtime.spawn(work);
-        }
+    /// `None` only while it is dropped.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        self.0.runtime.as_ref().map(|runtime| runtime.spawn(work).abort_handle())
     }
 
-    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Whether its threads are there: they stay in the process that made them.
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorCode::Forked) in a process that was forked from that one.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         match &self.0.runtime {
             Some(runtime) => runtime.block_on(work),
             // `Drop` alone takes it out, and needs the last handle for that.
@@ -56,12 +65,11 @@ impl Runtime {
 }
 
 impl Owned {
-    /// The threads of a runtime stay in the process that made them.
     fn check(&self) -> Result<()> {
         if self.process == std::process::id() {
             return Ok(());
         }
-        Err(Error::new(ErrorCode::Internal, "this process was forked from one with kubetether sessions")
+        Err(Error::new(ErrorCode::Forked, "this process was forked from one with kubetether sessions")
             .try_this("start sessions after the fork, or start the process anew instead of forking"))
     }
 }

@@ -51,9 +51,9 @@ pub(crate) enum PieceKind {
 
 impl Restorer {
     /// That which lies beside the agent's file. `None` when there is none, and for an agent that is no file.
-    pub(crate) fn beside(source: &AgentSource) -> Option<Self> {
+    pub(crate) fn beside(source: &AgentSource, folder: Option<&Path>) -> Option<Self> {
         let agent = match source {
-            AgentSource::Carried => find().ok()?,
+            AgentSource::Carried => find(folder).ok()?,
             AgentSource::File(path) => path.clone(),
             AgentSource::Bytes(_) | AgentSource::Image(_) => return None,
         };
@@ -76,10 +76,10 @@ impl Agent {
         }
     }
 
-    /// Looks the agent up. Reads one file.
-    pub(crate) fn load(source: &AgentSource) -> Result<Self> {
+    /// Looks the agent up, in `folder` first. Reads one file.
+    pub(crate) fn load(source: &AgentSource, folder: Option<&Path>) -> Result<Self> {
         match source {
-            AgentSource::Carried => Self::from_file(&find()?),
+            AgentSource::Carried => Self::from_file(&find(folder)?),
             AgentSource::File(path) => Self::from_file(path),
             AgentSource::Bytes(bytes) => Self::carried(bytes.clone(), "the given bytes"),
             AgentSource::Image(image) => {
@@ -116,18 +116,21 @@ impl Agent {
     }
 }
 
-/// Beside the running program, else in `target/agent` of the checkout it was built in.
-fn find() -> Result<PathBuf> {
+/// In the folder, beside the running program, else in `target/agent` of the checkout they were built in.
+fn find(folder: Option<&Path>) -> Result<PathBuf> {
     let program = std::env::current_exe().map_err(|error| {
         missing("the agent's file cannot be looked up: this program's own place is unknown".into())
             .because(error)
     })?;
-    let beside = program.parent().map(|folder| folder.join(FILE));
+    let mut beside: Vec<&Path> = folder.into_iter().chain(program.parent()).collect();
+    beside.dedup();
     // Only there: a file that somebody else may have put into a folder above is not to be run.
-    let built = program.ancestors().filter(|folder| folder.ends_with("target"));
-    let built = built.map(|target| target.join("agent").join(FILE));
-    beside.into_iter().chain(built).find(|file| file.is_file()).ok_or_else(|| {
-        missing(format!("no {FILE} beside {} nor in target/agent of a checkout around it", program.display()))
+    let around = beside.iter().flat_map(|folder| folder.ancestors());
+    let built = around.filter(|folder| folder.ends_with("target")).map(|target| target.join("agent"));
+    let mut places = beside.iter().map(|folder| folder.to_path_buf()).chain(built);
+    places.find_map(|place| Some(place.join(FILE)).filter(|file| file.is_file())).ok_or_else(|| {
+        let beside: Vec<String> = beside.iter().map(|folder| folder.display().to_string()).collect();
+        missing(format!("no {FILE} in {} nor in target/agent of a checkout around it", beside.join(" or ")))
     })
 }
 
@@ -143,21 +146,21 @@ mod tests {
     #[test]
     fn what_is_no_program_is_refused() {
         let source = AgentSource::Bytes(Arc::from(&b"#!/bin/sh"[..]));
-        assert_eq!(Agent::load(&source).unwrap_err().code(), ErrorCode::AgentMissing);
+        assert_eq!(Agent::load(&source, None).unwrap_err().code(), ErrorCode::AgentMissing);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut bytes = b"\x7fELF".to_vec();
         bytes.resize(CARRIED_MAX, 0);
-        assert!(Agent::load(&AgentSource::Bytes(bytes.into())).is_err());
+        assert!(Agent::load(&AgentSource::Bytes(bytes.into()), None).is_err());
     }
 
     #[test]
     fn equal_content_has_an_equal_hash() {
         let load = |tail: u8| {
             let bytes: Arc<[u8]> = [b"\x7fELF".as_slice(), &[tail]].concat().into();
-            Agent::load(&AgentSource::Bytes(bytes)).unwrap().hash().to_owned()
+            Agent::load(&AgentSource::Bytes(bytes), None).unwrap().hash().to_owned()
         };
         assert_eq!(load(1), load(1));
         assert_ne!(load(1), load(2));

@@ -18,14 +18,31 @@ pub enum ErrorClass {
     Internal,
 }
 
+impl ErrorClass {
+    /// A word for programs, which never changes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Cluster => "cluster",
+            Self::Target => "target",
+            Self::Agent => "agent",
+            Self::Ended => "ended",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// The one table: the number is C's `kt_status`, the text is Node's `error.code`, the name with `Error` behind it is Python's
+/// class, and the name in capitals with `KT_` before it is C's constant.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $class:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal, $class:ident;)*) => {
         /// What kind of failure an [`Error`](super::Error) is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
         pub enum ErrorCode {
-            $($(#[$doc])* $name = $number,)*
+            $($(#[doc = $doc])* $name = $number,)*
         }
 
         impl ErrorCode {
@@ -44,6 +61,18 @@ macro_rules! codes {
                 self as u32
             }
 
+            /// The name of its class of exceptions in languages that have such: `NoSuchTargetError`.
+            #[must_use]
+            pub fn class_name(self) -> &'static str {
+                match self { $(Self::$name => concat!(stringify!($name), "Error"),)* }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii_start(),)* }
+            }
+
             /// The class it belongs to.
             #[must_use]
             pub fn class(self) -> ErrorClass {
@@ -56,6 +85,8 @@ macro_rules! codes {
 codes! {
     /// An argument or setting makes no sense.
     Config = 100, "config", Usage;
+    /// A call of another language gave what is no argument: NULL, text that is not UTF-8, a handle of another kind.
+    Argument = 101, "argument", Usage;
     /// No kubeconfig was found, or it cannot be read or used.
     Kubeconfig = 110, "kubeconfig", Usage;
     /// The kubeconfig has no such context.
@@ -64,6 +95,8 @@ codes! {
     AgentMissing = 120, "agent_missing", Usage;
     /// A local port or path is taken or cannot be used.
     LocalAddress = 130, "local_address", Usage;
+    /// The process was forked from one with sessions.
+    Forked = 140, "forked", Usage;
 
     /// The API server cannot be reached.
     Unreachable = 200, "unreachable", Cluster;
@@ -108,6 +141,8 @@ codes! {
     Closed = 501, "closed", Ended;
     /// The cluster could not be put back as it was.
     NotRestored = 502, "not_restored", Ended;
+    /// Whoever asked for it does not want it any more.
+    Cancelled = 503, "cancelled", Ended;
 
     /// A fault of kubetether itself.
     Internal = 900, "internal", Internal;

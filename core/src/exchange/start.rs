@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::note::Note;
 use super::plan::Plan;
 use super::removal::{self, Useless};
-use super::{Exchange, ExchangedPort, interceptor, policies, prove, service};
+use super::{Exchange, ExchangedPort, interceptor, policies, prove, service, wait};
 use crate::cluster::agent_pod::Host;
 use crate::cluster::pod_wait::{self, Controller};
 use crate::cluster::{calls, lease, names};
@@ -32,7 +32,7 @@ const UNDO: Duration = Duration::from_secs(45);
 /// A start waits so long for the net below the interceptor; it comes later where that is not enough.
 const NET: Duration = Duration::from_secs(1);
 
-/// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free. On success a task of the session watches over it.
+/// Starts an exchange; with `renewable` it gets so much time anew once it is clear whether the Service is free, for which it waits `until` then. On success a task of the session watches over it.
 pub(crate) async fn start(
     shared: &Arc<Shared>,
     life: &Arc<Life>,
@@ -40,6 +40,7 @@ pub(crate) async fn start(
     to: &To,
     deadline: Deadline,
     renewable: Option<Duration>,
+    until: Deadline,
 ) -> Result<Exchange> {
     if target.kind() != TargetKind::Service {
         return Err(Error::new(
@@ -56,6 +57,7 @@ pub(crate) async fn start(
         life,
         deadline,
         renewable,
+        until,
         plan: None,
         kept: None,
         unfinished: None,
@@ -77,6 +79,8 @@ pub(super) struct Start<'a> {
     life: &'a Arc<Life>,
     deadline: Deadline,
     renewable: Option<Duration>,
+    /// To wait for a Service that somebody else holds.
+    until: Deadline,
     plan: Option<Plan>,
     /// What stands.
     kept: Option<Kept>,
@@ -97,6 +101,7 @@ impl<'a> Start<'a> {
             life,
             deadline,
             renewable: None,
+            until: deadline.at_most(Duration::ZERO),
             plan: None,
             kept: None,
             unfinished: None,
@@ -196,12 +201,16 @@ impl<'a> Start<'a> {
     async fn claim(&mut self, found: Service, own: &str) -> Result<(Service, Option<Note>)> {
         let (cluster, life) = (&self.shared.cluster, self.life);
         let limit = self.deadline.at_least(if self.renewable.is_some() { JUDGING } else { Duration::ZERO });
-        let tell = |text| life.notice(text);
+        let left = self.deadline.left();
         let uid = found.metadata.uid.clone().unwrap_or_default();
         let claimed = tokio::select! {
-            claimed = service::claim(cluster, found, own, limit, tell) => claimed?,
+            claimed = wait::claim(cluster, life, found, own, limit, self.until) => claimed?,
             _ = life.end_wanted() => return Err(Error::closed("the exchange's start was cancelled; it")),
         };
+        if !self.until.left().is_zero() {
+            // Waiting does not count.
+            self.deadline = self.deadline.at_least(left);
+        }
         if let Some(duration) = self.renewable {
             self.deadline = self.deadline.at_least(duration);
         }

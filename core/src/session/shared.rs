@@ -75,23 +75,23 @@ impl Drop for Reservation {
 
 impl Shared {
     /// Reads the kubeconfig, reaches the cluster and announces the session; undoes that when nobody waits for it
-    /// any more, or the time is over.
+    /// any more, or the time is over. Where the session that came of it stands.
     pub(crate) async fn start(
         config: Config,
         deadline: Deadline,
         mut tell: oneshot::Sender<Result<Session>>,
-    ) {
+    ) -> Option<watch::Receiver<SessionState>> {
         let late = || Error::deadline("the start of the session");
         let connecting = tokio::time::timeout_at(deadline.instant(), Self::connect(config, deadline));
         let connected = tokio::select! {
             connected = connecting => connected.unwrap_or_else(|_| Err(late())),
-            () = tell.closed() => return,
+            () = tell.closed() => return None,
         };
         let shared = match connected {
             Ok(shared) => shared,
             Err(error) => {
                 let _ = tell.send(Err(error));
-                return;
+                return None;
             }
         };
         let creating = lease::create(&shared.cluster, &shared.id, &shared.who, deadline);
@@ -101,9 +101,11 @@ impl Shared {
             Ok(uid) => {
                 shared.tenure.stands(&uid);
                 shared.hub.session(SessionState::Ready);
+                let session = Session::of(shared);
+                let states = session.states();
                 // One that nobody takes any more is dropped, on whichever way, and ends by that.
-                let _ = tell.send(Ok(Session::of(shared)));
-                false
+                let _ = tell.send(Ok(session));
+                return Some(states);
             }
             Err(error) => {
                 // One that was not answered may have been made all the same.
@@ -115,6 +117,7 @@ impl Shared {
         if unclear && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
             tracing::debug!(error = error.report(), "the Lease of a start that failed was not taken away");
         }
+        None
     }
 
     async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
@@ -159,13 +162,15 @@ impl Shared {
         if let Some(agent) = self.agent.get() {
             return Ok(agent);
         }
-        let agent = Agent::load(&self.config.agent)?;
+        let agent = Agent::load(&self.config.agent, self.config.agent_folder.as_deref())?;
         Ok(self.agent.get_or_init(|| agent))
     }
 
     /// The program that puts a Service back from inside the cluster, read once; `None` where there is none.
     pub(crate) fn restorer(&self) -> Option<&Restorer> {
-        self.restorer.get_or_init(|| Restorer::beside(&self.config.agent)).as_ref()
+        self.restorer
+            .get_or_init(|| Restorer::beside(&self.config.agent, self.config.agent_folder.as_deref()))
+            .as_ref()
     }
 
     /// The name of an interceptor that is made now. Once others took this session for dead, what it makes anew bears

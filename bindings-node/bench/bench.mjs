@@ -1,0 +1,98 @@
+// The figures of the Node face, on the embedded cluster: a table, and target/bench/node.json.
+
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+
+import { connect } from 'kubetether';
+
+import { PORT, startCluster } from '../test/support/cluster.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const figures = [];
+function tell(figure, unit, runs, target) {
+  const value = median(runs);
+  const reached = value < target;
+  figures.push({ figure, unit, median: value, least: Math.min(...runs), most: Math.max(...runs), target, reached });
+  const spread = `${Math.min(...runs).toFixed(2)}..${Math.max(...runs).toFixed(2)}`;
+  console.log(`${figure.padEnd(20)} ${`${value.toFixed(2)} ${unit}`.padEnd(12)} ${spread.padEnd(16)} < ${target} ${reached ? 'reached' : 'MISSED'}`);
+}
+
+const timed = async (work) => {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+};
+
+/** What a request takes, on a connection that is open. */
+function asker(address) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = () =>
+    new Promise((resolve, reject) => {
+      const request = http.get(address, { agent }, (response) => response.resume().on('end', resolve));
+      request.on('error', reject);
+    });
+  return { ask, close: () => agent.destroy() };
+}
+
+const cluster = await startCluster({ services: ['orders', 'stock'] });
+const session = await connect({ kubeconfig: cluster.kubeconfig });
+
+// From the call to proven, with an interceptor of an earlier exchange of the same Service.
+const warm = [];
+for (let run = 0; run < 6; run++) {
+  let exchange;
+  const took = await timed(async () => {
+    exchange = await session.exchange('orders', { to: () => new Response('here') });
+  });
+  if (run > 0) warm.push(took / 1000);
+  await exchange.close();
+}
+tell('node.exchange.warm', 's', warm, 0.5);
+
+// What a handler adds to the same served from a local port: turn by turn, both through the cluster.
+const body = 'x'.repeat(1000);
+const plain = http.createServer((_, response) => response.writeHead(200, { 'content-type': 'text/plain' }).end(body));
+await new Promise((resolve) => plain.listen(0, '127.0.0.1', resolve));
+await session.exchange('orders', { to: plain.address().port });
+await session.exchange('stock', { to: { fetch: () => new Response(body) } });
+const askers = [];
+for (const name of ['orders', 'stock']) {
+  askers.push(asker(`http://${(await cluster.service(name)).spec.clusterIP}:${PORT}/`));
+}
+const added = [];
+for (let run = 0; run < 5; run++) {
+  const [port, handler] = [[], []];
+  for (let turn = 0; turn < 500; turn++) {
+    port.push(await timed(askers[0].ask));
+    handler.push(await timed(askers[1].ask));
+  }
+  added.push(median(handler) - median(port));
+}
+tell('node.handler', 'ms', added, 0.3);
+askers.forEach((one) => one.close());
+plain.close();
+
+// A question of a handle: into the engine and back.
+const calls = [];
+for (let run = 0; run < 6; run++) {
+  const turns = 10_000;
+  const took = await timed(() => {
+    for (let turn = 0; turn < turns; turn++) void session.state;
+  });
+  if (run > 0) calls.push((took * 1000) / turns);
+}
+tell('node.call', 'us', calls, 20);
+
+await session.close();
+await cluster.stop();
+for (const file of fs.existsSync(path.join(ROOT, 'target/node')) ? fs.readdirSync(path.join(ROOT, 'target/node')) : []) {
+  if (file.endsWith('.tgz')) tell('node.package', 'MiB', [fs.statSync(path.join(ROOT, 'target/node', file)).size / 1024 ** 2], 15);
+}
+
+fs.mkdirSync(path.join(ROOT, 'target/bench'), { recursive: true });
+fs.writeFileSync(path.join(ROOT, 'target/bench/node.json'), `${JSON.stringify(figures, null, 2)}\n`);

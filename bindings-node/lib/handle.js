@@ -1,0 +1,95 @@
+'use strict';
+// What a session and all its handles have.
+
+const { Alive } = require('./alive.js');
+const { toSchema } = require('./names.js');
+const { ask, call } = require('./native.js');
+const unclosed = require('./unclosed.js');
+
+/** Something in force until it is closed. */
+class Handle {
+  #handle;
+  #what;
+  #alive;
+  #watched;
+  /** What is done here when it is over. */
+  #endings = [];
+
+  /** `also` is done when it was collected, and must not lead to it. */
+  constructor(handle, what, also = undefined) {
+    this.#handle = handle;
+    this.#what = what;
+    this.#watched = unclosed.watch(this, handle, what, also);
+  }
+
+  /** Where it stands: `{ state, reason? }`. */
+  get state() {
+    return this._ask('state');
+  }
+
+  /** Puts back what it changed, and returns when that is so. May be called again. */
+  async close({ signal, ...options } = {}) {
+    // Asked to close is as good as closed: that it fails is told by this, not by a warning.
+    this.#watched.closed = true;
+    try {
+      await this._call('close', toSchema(options), { signal });
+    } finally {
+      await this._end();
+    }
+  }
+
+  /** Waits until it is over, as asked or not, and tells what it is then. Keeps the process alive only after `ref()`. */
+  closed({ signal } = {}) {
+    return this._call('closed', {}, { signal, waits: true });
+  }
+
+  /** Keeps the process alive until it is closed. */
+  ref() {
+    this.#alive ??= new Alive();
+    return this;
+  }
+
+  /** Lets the process end: the default. */
+  unref() {
+    this.#alive?.release();
+    this.#alive = undefined;
+    return this;
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.close();
+  }
+
+  toString() {
+    return this.#what;
+  }
+
+  /** What is left to do here when it is over, in the order in which it was said. @protected */
+  async _end() {
+    this.#watched.closed = true;
+    this.unref();
+    for (const end of this.#endings.splice(0)) await end();
+  }
+
+  /** @protected */
+  _whenEnded(end) {
+    this.#endings.push(end);
+  }
+
+  /** @protected */
+  _with(use) {
+    return use(this.#handle);
+  }
+
+  /** @protected */
+  _ask(question) {
+    return ask(question, this.#handle);
+  }
+
+  /** @protected */
+  _call(method, options, how) {
+    return call(method, this.#handle, options, how);
+  }
+}
+
+module.exports = { Handle };

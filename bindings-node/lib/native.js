@@ -1,0 +1,88 @@
+'use strict';
+// The way into the engine: calls that settle later, questions that are answered at once, handles by number.
+
+const { Alive } = require('./alive.js');
+const { KubetetherError } = require('./errors.js');
+const { FOLDER, load } = require('./load.js');
+const { fromSchema } = require('./names.js');
+
+/** Calls under way, by number. */
+const calls = new Map();
+
+let engine;
+
+/** Loaded when it is first needed. */
+function native() {
+  engine ??= new (load().Engine)(FOLDER, settle);
+  return engine;
+}
+
+/** Called by the engine in this thread, once for each call that was not cancelled. */
+function settle(number, error, result, handle) {
+  const call = calls.get(number);
+  if (call === undefined) return;
+  calls.delete(number);
+  call.done();
+  if (error === null) call.resolve(handle === 0 ? parse(result) : { handle, info: parse(result) });
+  else call.reject(failure(error, call.from));
+}
+
+/** What JSON has no word for is refused by the engine, not taken for nothing. */
+function json(options) {
+  return JSON.stringify(options, (_, value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value));
+}
+
+function parse(json) {
+  return fromSchema(JSON.parse(json));
+}
+
+/** An error of the engine; its stack tells who called. */
+function failure(text, from) {
+  const error = new KubetetherError(JSON.parse(text));
+  const callers = from.stack.split('\n').slice(1);
+  error.stack = [`${error.name} [${error.code}]: ${error.message}`, ...callers].join('\n');
+  return error;
+}
+
+/**
+ * Calls `method` of the handle, 0 for none. When `signal` aborts, the call is given up, and what it began is undone in the
+ * background. The process stays alive meanwhile, unless it only `waits` for something to happen.
+ */
+function call(method, handle, options, { session = {}, signal, waits = false } = {}) {
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  const from = {};
+  Error.captureStackTrace(from, call);
+  return new Promise((resolve, reject) => {
+    const number = native().call(method, handle, json(options), json(session));
+    const alive = waits ? undefined : new Alive();
+    const abort = () => {
+      calls.delete(number);
+      native().cancel(number);
+      done();
+      reject(signal.reason);
+    };
+    const done = () => {
+      alive?.release();
+      signal?.removeEventListener('abort', abort);
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+    calls.set(number, { resolve, reject, done, from });
+  });
+}
+
+/** What the handle answers at once. */
+function ask(question, handle) {
+  return parse(native().ask(question, handle));
+}
+
+/** A subscription to the events of a session. */
+function events(session) {
+  return native().events(session);
+}
+
+/** Drops the handle; what it held in the cluster is put back in the background. */
+function release(handle) {
+  native().release(handle);
+}
+
+module.exports = { ask, call, events, release };

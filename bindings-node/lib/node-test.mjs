@@ -1,0 +1,3 @@
+import shared from './node-test.js';
+
+export const { useSession } = shared;

@@ -1,0 +1,62 @@
+'use strict';
+// Handles that nobody closed: collected as garbage, or left open when the program has nothing more to do.
+
+const { ask, release } = require('./native.js');
+
+/** Open sessions, held weakly. */
+const sessions = new Set();
+
+const collected = new FinalizationRegistry(({ handle, what, entry, also }) => {
+  if (!entry.closed && !isOver(handle)) {
+    warn(`${what} was never closed; it is being put back in the background`);
+  }
+  release(handle);
+  also?.();
+});
+
+/**
+ * Drops the handle when `holder` was collected. Unless it was closed by then, which the answer is told, or is over, there is
+ * a warning. `also` is called too, and must not lead to `holder`.
+ */
+function watch(holder, handle, what, also) {
+  const entry = { closed: false };
+  collected.register(holder, { handle, what, entry, also }, holder);
+  return entry;
+}
+
+/** It was dropped already. */
+function forget(holder) {
+  collected.unregister(holder);
+}
+
+function isOver(handle) {
+  const { state } = ask('state', handle);
+  return state === 'closed' || state === 'lost';
+}
+
+/** Sessions are closed when the program has nothing else to do. */
+function closeAtEnd(session) {
+  for (const entry of sessions) if (entry.deref() === undefined) sessions.delete(entry);
+  if (!process.listeners('beforeExit').includes(atEnd)) process.on('beforeExit', atEnd);
+  const entry = new WeakRef(session);
+  sessions.add(entry);
+  return () => {
+    sessions.delete(entry);
+    if (sessions.size === 0) process.removeListener('beforeExit', atEnd);
+  };
+}
+
+function atEnd() {
+  for (const entry of sessions) {
+    const session = entry.deref();
+    if (session === undefined) continue;
+    warn(`the session in namespace ${session.namespace} was never closed; it is closed now, at the end of the program`);
+    session.close().catch((error) => warn(`what was left open could not be put back: ${error.message}`));
+  }
+}
+
+function warn(message) {
+  process.emitWarning(message, { type: 'KubetetherWarning', code: 'KUBETETHER_UNCLOSED' });
+}
+
+module.exports = { closeAtEnd, forget, watch };

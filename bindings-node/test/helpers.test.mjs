@@ -1,0 +1,74 @@
+// The helpers of test runners, each in a run of its own; the example's suite is that of vitest.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { startCluster, until } from './support/cluster.mjs';
+
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+const require = createRequire(import.meta.url);
+
+let cluster;
+before(async () => {
+  cluster = await startCluster({ apply: path.join(PACKAGE, 'example/shop.yaml') });
+  await Promise.all(['orders', 'stock'].map((name) => cluster.ready(name)));
+});
+after(() => cluster?.stop());
+
+async function run(...args) {
+  const { NODE_TEST_CONTEXT, ...env } = process.env;
+  const child = spawn(process.execPath, args, { cwd: PACKAGE, env: { ...env, KUBECONFIG: cluster.kubeconfig, NO_COLOR: '1' } });
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (data) => (out += data));
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  return { code, out };
+}
+
+test('vitest: the example, twice', async () => {
+  const vitest = path.join(path.dirname(require.resolve('vitest/package.json')), 'vitest.mjs');
+  for (const pool of ['forks', 'threads']) {
+    const { code, out } = await run(vitest, 'run', '--root', 'example', '--pool', pool);
+    assert.equal(code, 0, out);
+    assert.match(out, /Tests +2 passed/);
+    assert.doesNotMatch(out, /KUBETETHER_UNCLOSED/);
+    assert.equal(await cluster.ask('orders'), 'deployed-orders');
+    await until('nothing is left', () => cluster.isClean());
+  }
+});
+
+test('node:test: what a test started is undone, also when it fails', async () => {
+  const { code, out } = await run('--test', '--test-reporter=tap', 'test/fixtures/node-test.mjs');
+  assert.equal(code, 1);
+  assert.match(out, /not ok \d - fails with an exchange open[^]*on purpose/);
+  assert.match(out, /# pass 2\n# fail 1/, out);
+  assert.equal(await cluster.ask('orders'), 'deployed-orders');
+  await until('nothing is left', () => cluster.isClean());
+});
+
+test('jest: its global hooks', async () => {
+  // Hooks like jest's, in the order in which it calls them; jest itself is not installed for this.
+  const hooks = {};
+  for (const name of ['beforeAll', 'afterAll', 'beforeEach', 'afterEach']) {
+    globalThis[name] = (work, limit) => {
+      assert.ok(limit >= 1000);
+      hooks[name] = work;
+    };
+  }
+  const kube = require('kubetether/jest').useSession({ kubeconfig: cluster.kubeconfig });
+  assert.throws(() => kube.session, /while tests and their hooks run/);
+  await hooks.beforeAll();
+  await hooks.beforeEach();
+  const exchange = await kube.exchange('orders', { to: () => new Response('name=here') });
+  assert.equal(await cluster.ask('orders'), 'here');
+  // One that the test did not wait for, as when the runner's own limit cut it off.
+  const late = kube.exchange('stock', { to: () => new Response('name=late') });
+  await hooks.afterEach();
+  assert.equal(exchange.state.state, 'closed');
+  assert.equal((await late).state.state, 'closed');
+  await hooks.afterAll();
+  await until('nothing is left', () => cluster.isClean());
+});

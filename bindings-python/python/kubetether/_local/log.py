@@ -1,0 +1,67 @@
+"""What a local server was asked and what it answered, for reports."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .http import Request
+
+#: Entries that are kept; older ones go.
+ENTRIES = 1000
+
+
+class Entry:
+    """One request as a report shows it."""
+
+    __slots__ = ("at", "line", "status", "seconds", "error")
+
+    def __init__(self, at: float, line: str) -> None:
+        #: When it came, in seconds since the epoch.
+        self.at = at
+        #: Method and target.
+        self.line = line
+        #: The answer's status; 0 while there is none.
+        self.status = 0
+        #: From the head to the end of the answer.
+        self.seconds = 0.0
+        #: What the handler raised, with its traceback; empty when nothing.
+        self.error = ""
+
+    def __str__(self) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(self.at)) + f".{int(self.at % 1 * 1000):03}"
+        if not self.status and not self.error:
+            return f"{clock} {self.line} -> not answered yet"
+        text = f"{clock} {self.line} -> {self.status or 'no answer'} ({self.seconds * 1000:.1f} ms)"
+        return f"{text}\n{self.error.rstrip()}" if self.error else text
+
+
+class Log:
+    """The last requests of one server. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque(maxlen=ENTRIES)
+        self._lock = threading.Lock()
+        self._came = 0
+
+    def begin(self, request: Request) -> Entry:
+        entry = Entry(request.received, f"{request.method} {request.target}")
+        with self._lock:
+            self._came += 1
+            self._entries.append(entry)
+        return entry
+
+    def end(self, entry: Entry, status: int, error: str = "") -> None:
+        entry.seconds = time.time() - entry.at
+        entry.status = status
+        entry.error = error
+
+    def lines(self) -> list[str]:
+        """One text per request, oldest first; the first says how many older ones there were."""
+        with self._lock:
+            entries, came = list(self._entries), self._came
+        older = [f"({came - len(entries)} older ones)"] if came > len(entries) else []
+        return older + [str(entry) for entry in entries]

@@ -1,0 +1,1 @@
+"""What the plugin does once a fixture of it is used."""

@@ -1,0 +1,67 @@
+"""One embedded cluster for the whole suite."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, Sim
+
+import kubetether
+
+pytest_plugins = ["pytester"]
+
+#: Services of the suite; tests that run beside each other take different ones.
+SERVICES = ("orders", "payments")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    sim = Sim(tmp_path_factory.mktemp("sim"))
+    try:
+        for name in SERVICES:
+            sim.cluster.service(name)
+        for name in SERVICES:
+            sim.cluster.wait_for(name)
+        yield sim.cluster
+    finally:
+        sim.stop()
+
+
+@pytest.fixture(scope="session")
+def second_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    sim = Sim(tmp_path_factory.mktemp("second"))
+    try:
+        sim.cluster.service("orders")
+        sim.cluster.wait_for("orders")
+        yield sim.cluster
+    finally:
+        sim.stop()
+
+
+@pytest.fixture
+def session(cluster: Cluster) -> Iterator[kubetether.Session]:
+    """Lingers no longer than it must: no traffic goes on after these tests."""
+    with kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0) as session:
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Servers of a test end with it."""
+    yield
+    ours = ("kubetether-serve", "kubetether-accept", "kubetether-asgi")
+    for _ in itertools.repeat(None, 500):
+        left = [thread.name for thread in threading.enumerate() if thread.name in ours]
+        if not left:
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError(f"threads of local servers are left: {left}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path

@@ -1,0 +1,334 @@
+"""The pytest plugin: each run is a pytest of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cluster import LIMIT, Cluster, wait_until
+
+PREAMBLE = """
+import urllib.request, pytest, kubetether
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, cluster: Cluster):  # type: ignore[no-untyped-def]
+    def run(text: str, *arguments: str, kubeconfig: object = cluster.kubeconfig) -> pytest.RunResult:
+        pytester.makepyfile(PREAMBLE + text)
+        return pytester.runpytest_subprocess(
+            "-p", "no:cacheprovider", "--strict-markers", f"--kube-kubeconfig={kubeconfig}", *arguments
+        )
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(cluster: Cluster):  # type: ignore[no-untyped-def]
+    yield
+    assert cluster.is_original("orders") and cluster.is_original("payments")
+    wait_until("no session is left", lambda: cluster.leases() == [])
+
+
+def test_what_a_test_begins_is_undone_in_reverse(run, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    run(
+        """
+        SEEN = []
+
+        @pytest.fixture
+        def order(kube_session):
+            events = kube_session.events()
+            yield
+            while not SEEN or len(SEEN) < 3:
+                event = events.next(30)
+                if isinstance(event, kubetether.HandleChanged) and event.state.state == "closed":
+                    SEEN.append(event.target)
+
+        def test_one(order, kube, kube_session):
+            assert kube.session is kube_session and kube.namespace == "default"
+            with_handle = kube.exchange("orders", to=lambda request: "one")
+            kube.exchange("payments", to=kubetether.StubServer("two"))
+            assert kube.exchanges["orders"] is with_handle
+            assert ask(kube.url("orders:8080", "/p")) == "one"
+
+        def test_two(kube):
+            assert SEEN[-2:] == ["svc/payments", "svc/orders"], SEEN
+            assert "name=orders" in ask(kube.url("orders:8080"))
+            assert kube.exchanges == {}
+        """.replace("\n        ", "\n")
+    ).assert_outcomes(passed=2)
+
+
+def test_marks(run) -> None:  # type: ignore[no-untyped-def]
+    result = run(
+        """
+@pytest.fixture
+def app():
+    return lambda request: "from a fixture"
+
+@pytest.mark.exchange("orders", to="app")
+def test_by_name(kube):
+    assert ask(kube.url("orders:8080")) == "from a fixture"
+
+@pytest.mark.exchange("orders", to=lambda request: "outer")
+class TestSeveral:
+    @pytest.mark.exchange("payments", "app", wait=5)
+    def test_both(self, kube):
+        assert ask(kube.url("orders:8080")) == "outer"
+        assert ask(kube.url("payments:8080")) == "from a fixture"
+
+@pytest.mark.exchange("orders", to="app")
+def test_without_asking_for_the_fixture():
+    pass
+
+@pytest.mark.exchange("orders")
+def test_wrong(kube):
+    pass
+
+def test_none(kube):
+    assert kube.exchanges == {}
+""",
+    )
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(["*mark exchange(service, to, *, wait, deadline): *missing*'to'*"])
+
+
+def test_marks_and_options_are_known(run) -> None:  # type: ignore[no-untyped-def]
+    result = run("", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.exchange(service, to,*"])
+    result = run("", "--help")
+    result.stdout.fnmatch_lines(["*--kube-context=*", "*--kube-skip-unreachable*", "*--kube-keep-on-failure*"])
+
+
+def test_what_fails_is_undone_and_told(run, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    result = run(
+        """
+def handler(request):
+    if request.path == "/bad":
+        raise LookupError("the handler's own fault")
+    return "fine"
+
+def test_fails(kube):
+    kube.exchange("orders", to=handler)
+    url = kube.url("orders:8080")
+    ask(url + "/good")
+    with pytest.raises(Exception) as caught:
+        ask(url + "/bad")
+    caught.value.close()
+    assert False, "on purpose"
+
+@pytest.fixture
+def broken(kube):
+    kube.exchange("orders", to=handler)
+    raise ValueError("in the set-up")
+
+def test_error(broken):
+    pass
+
+@pytest.fixture
+def broken_late(kube):
+    kube.exchange("orders", to=handler)
+    yield
+    raise ValueError("in the tear-down")
+
+def test_late(broken_late):
+    pass
+
+def test_skips(kube):
+    kube.exchange("orders", to=handler)
+    pytest.skip("on purpose")
+
+def test_never(kube):
+    kube.exchange("nobody", to=9)
+
+def test_after(kube):
+    assert "name=orders" in ask(kube.url("orders:8080"))
+"""
+    )
+    result.assert_outcomes(failed=2, errors=2, skipped=1, passed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*- kubetether, namespace default: timeline -*",
+            "*exchange svc/orders: active*",
+            "*- kubetether, namespace default: exchange of orders -*",
+            "*port 8080 -> 127.0.0.1:*",
+            "*GET /good -> 200*",
+            "*GET /bad -> 500*",
+            "*LookupError: the handler's own fault*",
+            "*- kubetether, namespace default: agents -*",
+            "log of kt-orders-*",
+            "*NoSuchTargetError*nobody*",
+        ]
+    )
+
+
+def test_a_fresh_namespace(run, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    result = run(
+        f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from cluster import Cluster
+
+def test_own(kube_namespace, kube, pytestconfig):
+    assert kube_namespace.namespace.startswith("kube-test-") and kube.namespace == "default"
+    cluster = Cluster(Path(pytestconfig.getoption("kube_kubeconfig")))
+    assert kube_namespace.namespace in cluster.namespaces()
+    cluster.service("orders", kube_namespace.namespace)
+    cluster.wait_for("orders", kube_namespace.namespace)
+    kube.exchange("orders", to=lambda request: "the one of all")
+    kube_namespace.exchange("orders", to=lambda request: "my own")
+    assert ask(kube_namespace.url("orders:8080")) == "my own"
+    assert ask(kube.url("orders:8080")) == "the one of all"
+
+def test_fails(kube_namespace):
+    assert False
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert not [name for name in cluster.namespaces() if name.startswith("kube-test-")]
+
+
+def test_what_failed_is_kept_when_asked(run, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    result = run(
+        """
+def test_fails(kube, kube_namespace):
+    kube.exchange("orders", to=lambda request: "kept")
+    kube.exchange("payments", to=lambda request: "kept")
+    assert False
+
+def test_it_is_kept(kube):
+    assert ask(kube.url("orders:8080")) == "kept"
+
+def test_who_needs_it_gets_it(kube):
+    kube.exchange("orders", to=lambda request: "new")
+    assert ask(kube.url("orders:8080")) == "new"
+""",
+        "--kube-keep-on-failure",
+    )
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["*still exchanged, for --kube-keep-on-failure: payments"])
+    left = [name for name in cluster.namespaces() if name.startswith("kube-test-")]
+    assert len(left) == 1
+    cluster.api("DELETE", f"/api/v1/namespaces/{left[0]}")
+
+
+def test_no_cluster(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = """
+def test_one(kube): pass
+def test_two(kube): pass
+def test_three(kube_namespace): pass
+def test_four(): pass
+"""
+    result = run(text, kubeconfig=tmp_path / "none")
+    result.assert_outcomes(errors=3, passed=1)
+    result.stdout.fnmatch_lines(["*KubeconfigError*"])
+    result = run(text, "--kube-skip-unreachable", "-rs", kubeconfig=tmp_path / "none")
+    result.assert_outcomes(skipped=3, passed=1)
+    result.stdout.fnmatch_lines(["SKIPPED*no cluster can be reached*"])
+
+
+def test_nothing_native_is_loaded_unused(run) -> None:  # type: ignore[no-untyped-def]
+    run(
+        """
+import sys
+ABSENT = ["kubetether._native", "kubetether._session", "kubetether._pytest.kube", "kubetether._local"]
+LOADED = [name for name in sys.modules if name.startswith("kubetether")]
+
+def test_one():
+    assert sorted(LOADED) == ["kubetether", "kubetether.pytest_plugin"], LOADED
+"""
+    ).assert_outcomes(passed=1)
+
+
+def test_ini_file(run, pytester: pytest.Pytester, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    pytester.makeini(f"[pytest]\nkube_kubeconfig = {cluster.kubeconfig}\nkube_namespace = default\nkube_wait = 7\n")
+    pytester.makepyfile("def test_one(kube):\n    assert kube.namespace == 'default' and kube._wait == 7\n")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\nkube_wait = soon\n")
+    result = pytester.runpytest_subprocess(f"--kube-kubeconfig={cluster.kubeconfig}")
+    result.stdout.fnmatch_lines(["*kube_wait is a number of seconds, not 'soon'*"])
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "timeout"])
+def test_what_is_interrupted_is_undone(how: str, pytester: pytest.Pytester, cluster: Cluster) -> None:
+    # The time of the test alone counts, not that of the set-up: how long an exchange takes is not what is tested.
+    pytester.makepyfile(
+        PREAMBLE
+        + f"""
+import time
+
+@pytest.fixture
+def exchanged(kube):
+    kube.exchange("orders", to=lambda request: "here")
+    print("exchanged", flush=True)
+
+@pytest.mark.timeout({2 if how == "timeout" else 0}, method="signal", func_only=True)
+def test_long(exchanged):
+    time.sleep(600)
+"""
+    )
+    arguments = ["-s", "-p", "no:cacheprovider", f"--kube-kubeconfig={cluster.kubeconfig}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments], stdout=subprocess.PIPE, text=True, cwd=pytester.path
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "exchanged" in line:
+            break
+    assert lines and "exchanged" in lines[-1], lines
+    if how == "ctrl-c":
+        assert not cluster.is_original("orders")
+        process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=2 * LIMIT)
+    assert process.returncode == (2 if how == "ctrl-c" else 1), out
+    assert how == "ctrl-c" or "Timeout" in out
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_for_each_processor(pytester: pytest.Pytester, cluster: Cluster) -> None:
+    """Forty tests over eight Services with eight workers: each waits for the Service that another one holds."""
+    services = [f"shop-{number}" for number in range(8)]
+    for name in services:
+        cluster.service(name)
+    for name in services:
+        cluster.wait_for(name)
+    pytester.makeini("[pytest]\nkube_wait = 240\n")
+    pytester.makepyfile(
+        PREAMBLE
+        + """
+@pytest.mark.parametrize("number", range(40))
+def test_one(kube, number, worker_id):
+    service = f"shop-{number % 8}"
+    kube.exchange(service, to=lambda request: f"{number} {worker_id}")
+    url = kube.url(f"{service}:8080")
+    for _ in range(3):
+        assert ask(url) == f"{number} {worker_id}"
+
+def test_refused(kube_session):
+    with pytest.raises(kubetether.KubetetherError):
+        kube_session.exchange("nobody", to=9, wait=0)
+"""
+    )
+    began = time.monotonic()
+    result = pytester.runpytest_subprocess("-n", "8", f"--kube-kubeconfig={cluster.kubeconfig}", timeout=300)
+    result.assert_outcomes(passed=41)
+    print(f"{time.monotonic() - began:.0f} s")
+    assert all(cluster.is_original(name) for name in services)
+    for name in services:
+        cluster.api("DELETE", f"/apis/apps/v1/namespaces/default/deployments/{name}")
+        cluster.api("DELETE", f"/api/v1/namespaces/default/services/{name}")
+
+
+assert os

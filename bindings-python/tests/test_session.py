@@ -1,0 +1,226 @@
+"""Sessions, exchanges and forwards by the face that blocks."""
+
+from __future__ import annotations
+
+import gc
+import http.server
+import socketserver
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, ask, wait_until
+
+import kubetether
+
+
+def test_exchange_and_forward(cluster: Cluster) -> None:
+    with kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0, who="ann@box") as session:
+        assert session.state.state == "ready"
+        assert session.namespace == "default"
+        forward = session.forward("orders", 8080)
+        assert forward.address == f"{forward.host}:{forward.port}"
+        assert "name=orders" in ask(forward.url("/"))
+        with session.exchange("orders", to=lambda request: f"here: {request.path}") as exchange:
+            assert exchange.state.state == "active"
+            assert exchange.service == "orders"
+            assert exchange.ports[0].service_port == 8080
+            assert exchange.passed_through == ()
+            assert exchange.safety.client in ("restored", "passes_through") and str(exchange.safety)
+            assert ask(forward.url("/a%20b")) == "here: /a b"
+            assert exchange.stats.connections == 1
+            assert "GET /a%20b -> 200" in exchange.log[0]
+            assert [line for line in session.evidence() if line.startswith("log of")]
+        assert exchange.state.state == "closed"
+        assert cluster.is_original("orders")
+        assert "name=orders" in ask(forward.url("/"))
+        session.close()
+        assert forward.state.is_over
+    assert session.closed(10) and session.state.is_over
+    assert cluster.leases() == []
+
+
+def test_every_kind_of_to(cluster: Cluster, session: kubetether.Session, tmp_path: Path) -> None:
+    url = session.forward("orders:8080").url("/x")
+
+    class Plain(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"a handler class")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    class Raw(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\na raw class")
+
+    def wsgi(environ: dict, start_response: object) -> list[bytes]:  # type: ignore[type-arg]
+        start_response("200 OK", [("Content-Type", "text/plain")])  # type: ignore[operator]
+        return [b"wsgi ", environ["PATH_INFO"].encode()]
+
+    async def asgi(scope: dict, receive: object, send: object) -> None:  # type: ignore[type-arg]
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": b"asgi " + scope["path"].encode()})  # type: ignore[operator]
+
+    async def coroutine(request: kubetether.Request) -> tuple[int, str]:
+        return 200, f"async {request.path}"
+
+    class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+        daemon_threads = True
+
+    path = tmp_path / "socket"
+    with kubetether.StubServer("a port") as stub, UnixServer(str(path), Raw) as unix:
+        serving = threading.Thread(target=unix.serve_forever, args=(0.02,))
+        serving.start()
+        try:
+            cases = [
+                (stub.port, "a port"),
+                (f"127.0.0.1:{stub.port}", "a port"),
+                (("127.0.0.1", stub.port), "a port"),
+                ({8080: stub.port}, "a port"),
+                ({"http": ("127.0.0.1", stub.port)}, "a port"),
+                (path, "a raw class"),
+                (str(path), "a raw class"),
+                (Plain, "a handler class"),
+                (Raw, "a raw class"),
+                (wsgi, "wsgi /x"),
+                (asgi, "asgi /x"),
+                (kubetether.asgi(lambda *all: asgi(*all)), "asgi /x"),
+                (kubetether.wsgi(lambda *all: wsgi(*all)), "wsgi /x"),
+                (coroutine, "async /x"),
+                (lambda request: request.method, "GET"),
+                (kubetether.StubServer({"a": 1}), '{"a": 1}'),
+                ({"http": kubetether.StubServer("one of several")}, "one of several"),
+            ]
+            for to, expected in cases:
+                with session.exchange("orders", to=to):
+                    assert ask(url) == expected, to
+        finally:
+            unix.shutdown()
+            serving.join()
+
+
+def test_what_to_cannot_be(session: kubetether.Session) -> None:
+    for nonsense in (None, 3.5, True, object(), ("host",), (8080, "host"), int, lambda *args: None):
+        with pytest.raises(TypeError):
+            session.exchange("orders", to=nonsense)
+    with pytest.raises(ValueError):
+        session.exchange("orders", to={})
+    with pytest.raises(kubetether.ConfigError):
+        session.exchange("orders", to="70000")
+
+
+def test_errors_tell_everything(cluster: Cluster, session: kubetether.Session) -> None:
+    with pytest.raises(kubetether.NoSuchTargetError) as caught:
+        session.exchange("nobody", to=8080)
+    error = caught.value
+    assert error.code == "no_such_target" and error.number == 301
+    assert error.object and "nobody" in error.object
+    assert error.message in str(error)
+    with pytest.raises(kubetether.KubetetherError):
+        session.exchange("Not A Name", to=8080)
+    with pytest.raises(kubetether.NoSuchNamespaceError):
+        kubetether.connect(kubeconfig=cluster.kubeconfig, namespace="nowhere")
+    with pytest.raises(kubetether.KubeconfigError):
+        kubetether.connect(kubeconfig="/nonexistent")
+    with pytest.raises(kubetether.NoSuchContextError):
+        kubetether.connect(kubeconfig=cluster.kubeconfig, context="nothing")
+    with pytest.raises(TypeError, match="start_deadline"):
+        kubetether.connect(deadlines=1)  # type: ignore[call-arg]
+    with pytest.raises(TimeoutError):
+        session.closed(timeout=0.05)
+
+
+def test_somebody_else_holds_it(cluster: Cluster, session: kubetether.Session) -> None:
+    with session.exchange("orders", to=9):
+        with kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0) as other:
+            with pytest.raises(kubetether.HeldError):
+                other.exchange("orders", to=9)
+            status = kubetether.status(kubeconfig=cluster.kubeconfig, patience=0)
+            assert {each.lease for each in status.sessions} >= {f"kubetether-{session.id}", f"kubetether-{other.id}"}
+            assert [each.service for each in status.services] == ["orders"]
+            assert status.services[0].lease == f"kubetether-{session.id}"
+
+
+def test_events(session: kubetether.Session) -> None:
+    events = session.events()
+    assert isinstance(events.next(10), kubetether.Snapshot)
+    with session.exchange("orders", to=9) as exchange:
+        seen = []
+        while not seen or not isinstance(seen[-1], kubetether.HandleChanged) or seen[-1].state.state != "active":
+            event = events.next(10)
+            assert event is not None
+            seen.append(event)
+        assert any(isinstance(event, kubetether.Progress) and event.of >= event.step for event in seen)
+        assert seen[-1].handle == exchange.id and seen[-1].target == "svc/orders"
+    with pytest.raises(kubetether.DeadlineError):
+        while events.next(0.2):
+            pass
+    session.close()
+    rest = list(events)
+    assert isinstance(rest[-1], kubetether.Closed) and str(rest[-1])
+    assert [type(event) for event in rest].count(kubetether.Closed) == 1
+    assert events.next(1) is None and events.dropped == 0
+
+
+def test_a_slow_reader_of_events_loses_the_oldest_and_is_told(session: kubetether.Session) -> None:
+    events = session.events()
+    for _ in range(120):
+        session.forward("orders:8080").close()
+    dropped = 0
+    session.close()
+    for event in events:
+        dropped += event.count if isinstance(event, kubetether.Dropped) else 0
+    assert dropped > 0 and dropped == events.dropped
+
+
+def test_what_is_not_closed_is_told_and_closed(cluster: Cluster) -> None:
+    session = kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0)
+    session.exchange("orders", to=kubetether.StubServer())
+    gc.collect()
+    assert not cluster.is_original("orders")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del session
+        gc.collect()
+    told = [str(each.message) for each in caught if each.category is ResourceWarning]
+    assert len(told) == 1 and "unclosed session" in told[0], told
+    wait_until("the Service is as it was", lambda: cluster.is_original("orders"))
+    wait_until("no session is left", lambda: cluster.leases() == [])
+
+
+def test_two_clusters_in_one_process(cluster: Cluster, second_cluster: Cluster) -> None:
+    with kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0) as one:
+        with kubetether.connect(kubeconfig=second_cluster.kubeconfig, linger=0) as other:
+            with one.exchange("orders", to=lambda _: "one"), other.exchange("orders", to=lambda _: "other"):
+                assert ask(one.forward("orders:8080").url()) == "one"
+                assert ask(other.forward("orders:8080").url()) == "other"
+    assert cluster.is_original("orders") and second_cluster.is_original("orders")
+
+
+def test_clean_and_recover(cluster: Cluster, session: kubetether.Session) -> None:
+    cleaned = kubetether.clean(kubeconfig=cluster.kubeconfig, dry_run=True)
+    assert cleaned.restored == () and all(left.why for left in cleaned.left)
+    recovered = kubetether.recover("orders", kubeconfig=cluster.kubeconfig)
+    assert (recovered.service, recovered.changed, recovered.held_by) == ("orders", False, ())
+
+
+def test_from_several_threads(session: kubetether.Session) -> None:
+    answers: list[str] = []
+
+    def work(name: str) -> None:
+        with session.exchange(name, to=lambda request: f"{name} {request.path}"):
+            url = session.forward(f"{name}:8080").url("/t")
+            answers.extend(ask(url) for _ in range(10))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("orders", "payments")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(answers)) == ["orders /t", "payments /t"] and len(answers) == 20

@@ -1,0 +1,40 @@
+/* What the tests share. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <kubetether.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(condition)                                                                    \
+    do {                                                                                    \
+        if (!(condition)) {                                                                 \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);         \
+            exit(1);                                                                        \
+        }                                                                                   \
+    } while (0)
+
+/* Says what failed. */
+static inline void must(kt_status status, kt_error *error, const char *what, int line) {
+    if (status != KT_OK) {
+        fprintf(stderr, "line %d: %s: %s: %s\n", line, what, kt_status_name(status).ptr, kt_error_report(error).ptr);
+        exit(1);
+    }
+}
+
+/* A call with a variable `error` at hand, which has to succeed. */
+#define OK(call) must((call), error, #call, __LINE__)
+
+/* Takes a text's content away; freed by the caller. */
+static inline char *own(kt_text *text) {
+    kt_str view = kt_text_get(text);
+    char *copy = (char *)malloc(view.len + 1);
+    CHECK(copy != NULL && view.ptr[view.len] == 0 && strlen(view.ptr) == view.len);
+    memcpy(copy, view.ptr, view.len + 1);
+    CHECK(kt_text_free(text) == KT_OK);
+    return copy;
+}
+
+#endif
