@@ -30,7 +30,8 @@ const SLACK: Duration = Duration::from_millis(60);
 const NONE: Duration = Duration::from_millis(5);
 /// After so many rounds in which nothing waited too long, windows grow fast again.
 const CALM: u32 = 8;
-/// After nothing was sent for this long, the line may have become another.
+/// Each time that nothing was sent for this long, half of the window is believed no more, down to four times the first: the
+/// line may have become another. Careful beside RFC 7661, which believes all of it for five minutes.
 const IDLE: Duration = Duration::from_secs(10);
 /// Of those who go first, this share of the window may be under way beyond it.
 const AHEAD: u64 = 4;
@@ -123,8 +124,11 @@ impl Pace {
 
     /// A portion was sent, `bytes` of data, up to the frame of this number.
     pub(super) fn sent(&mut self, number: u64, bytes: u64, now: Instant) {
-        if self.sent_at.replace(now).is_some_and(|at| now.saturating_duration_since(at) > IDLE) {
-            self.window = self.window.min(FIRST * 4);
+        let idle = self.sent_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if idle >= IDLE {
+            let halvings = u32::try_from(idle.as_secs() / IDLE.as_secs()).unwrap_or(u32::MAX);
+            let left = self.window.checked_shr(halvings).unwrap_or(0);
+            self.window = self.window.min(left.max(FIRST * 4));
         }
         if self.marks.is_empty() {
             self.round_end = number;

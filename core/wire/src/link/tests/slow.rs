@@ -123,6 +123,22 @@ fn a_long_line_is_filled_soon() {
     }
 }
 
+/// The wait for the next file, for a person who reads: what was learnt of the line is not forgotten at once, but it is in the end.
+#[test]
+fn a_line_that_was_not_used_for_a_while_is_known_for_a_while() {
+    let after = |pause: u64| {
+        let mut line = Line::usual(1, ms(100));
+        line.set_rate(Some(1600 * MBIT));
+        let id = line.open();
+        line.bulk(CLIENT, id, Duration::from_secs(3));
+        line.run(Duration::from_secs(pause));
+        line.bulk(CLIENT, id, ms(500))
+    };
+    let [soon, late, never] = [5, 15, 600].map(after);
+    assert!(soon > 60 * MBIT && late > soon / 2, "{soon} bytes after 5 s, {late} after 15 s");
+    assert!(never < late / 2, "{late} bytes after 15 s, {never} after 600 s");
+}
+
 #[test]
 fn a_carrier_that_does_not_answer_costs_little() {
     for rtt in [2, 100] {
