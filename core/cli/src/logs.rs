@@ -28,11 +28,12 @@ pub(crate) fn install(verbose: u8, colour: bool, screen: Arc<Screen>) -> Result<
         .map_err(|error| format!("logs cannot be written: {error}"))
 }
 
-/// More `-v` first shows more of ours, then of what we are built on.
+/// More `-v` first shows more of ours, then of what we are built on. `kube_client` warns with the whole of an answer that it
+/// cannot read, of any size and with whatever it holds; our error tells what matters.
 fn directives(verbose: u8) -> &'static str {
     match verbose {
-        0 => "warn",
-        1 => "warn,kubetether=info,kubetether_link=info",
+        0 => "warn,kube_client=off",
+        1 => "warn,kube_client=off,kubetether=info,kubetether_link=info",
         2 => "info,kubetether=debug,kubetether_link=debug",
         _ => "debug,kubetether=trace,kubetether_link=trace",
     }
