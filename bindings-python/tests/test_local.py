@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from cluster import ask, urllib
+from cluster import ask, urllib, wait_until
 
 import kubetether
 from kubetether._local import Endpoints, handler
@@ -209,7 +209,9 @@ def test_wsgi_by_the_letter() -> None:
     with serving(kubetether.wsgi(app)) as port:
         url = f"http://127.0.0.1:{port}"
         assert ask(f"{url}/write") == "written returned"
-        assert ask(f"{url}/body") == "part" and closed == [True]
+        assert ask(f"{url}/body") == "part"
+        # The caller has all of it a moment before.
+        wait_until("the body is closed", lambda: closed == [True])
         answer = talk(port, b"POST /read?q HTTP/1.1\r\nX-H: h\r\nContent-Length: 5\r\nConnection: close\r\n\r\na\nbcd")
         assert answer.startswith(b"HTTP/1.1 201 Made\r\n") and b"X-Query: q" in answer and b"X-H: h" in answer
         assert b"2\r\na\n\r\n" in answer and answer.endswith(b"0\r\n\r\n")

@@ -23,7 +23,7 @@ from .http import (
     response_head,
     wants_continue,
 )
-from .log import Log
+from .log import Entry, Log
 from .server import CONNECTIONS, JOIN
 
 _log = logging.getLogger("kubetether.local")
@@ -146,8 +146,8 @@ class AsgiServer:
             writer.write(bytes_ + response.body)  # type: ignore[operator]
             await writer.drain()
             return False
-        exchange = _Exchange(request, reader, writer, length)
         entry = self.log.begin(request)
+        exchange = _Exchange(request, reader, writer, length, entry)
         problem = ""
         try:
             await self._app(self._scope(request, writer), exchange.receive, exchange.send)
@@ -160,7 +160,7 @@ class AsgiServer:
             self.log.end(entry, exchange.status, "cut: the server was stopped")
             raise
         except Exception as error:
-            problem = traceback.format_exc()
+            entry.error = problem = traceback.format_exc()
             _log.warning("%s %s: the app raised %r", request.method, request.target, error)
             exchange.alive = await exchange.failed(error)
         self.log.end(entry, exchange.status, problem)
@@ -193,9 +193,15 @@ class _Exchange:
     """One request and its answer, as ``receive`` and ``send``."""
 
     def __init__(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int
+        self,
+        request: Request,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        length: int,
+        entry: Entry,
     ) -> None:
         self._request = request
+        self._entry = entry
         self._reader = reader
         self._writer = writer
         self._chunked_in = length == CHUNKED
@@ -231,6 +237,7 @@ class _Exchange:
                 raise RuntimeError("http.response.start was sent twice")
             self._start = message
             self.status = int(message["status"])
+            self._entry.answered(self.status)
             return
         if kind != "http.response.body" or self._start is None or self.ended:
             raise RuntimeError(f"{kind} makes no sense here")

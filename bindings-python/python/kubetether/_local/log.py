@@ -26,10 +26,15 @@ class Entry:
         self.line = line
         #: The answer's status; 0 while there is none.
         self.status = 0
-        #: From the head to the end of the answer.
+        #: From the head to the end of the answer; to its beginning, while it goes on.
         self.seconds = 0.0
         #: What the handler raised, with its traceback; empty when nothing.
         self.error = ""
+
+    def answered(self, status: int) -> None:
+        """The answer begins. Said before the caller can see any of it, so that who has an answer finds it here."""
+        self.status = status
+        self.seconds = time.time() - self.at
 
     def __str__(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.at)) + f".{int(self.at % 1 * 1000):03}"
@@ -55,8 +60,7 @@ class Log:
         return entry
 
     def end(self, entry: Entry, status: int, error: str = "") -> None:
-        entry.seconds = time.time() - entry.at
-        entry.status = status
+        entry.answered(status)
         entry.error = error
 
     def lines(self) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 import socket
 import traceback
 from collections.abc import Iterable
-from typing import BinaryIO, Callable, Union, cast
+from typing import BinaryIO, Callable, Optional, Union, cast
 
 from .http import (
     BODY_LIMIT,
@@ -22,6 +22,7 @@ from .http import (
     response_head,
     wants_continue,
 )
+from .log import Entry
 from .server import LocalServer
 
 _log = logging.getLogger("kubetether.local")
@@ -56,8 +57,8 @@ class HttpServer(LocalServer):
             Answer(connection, request).whole(Response(f"{error}\n", error.status, {"Connection": "close"}))
             return False
         body = BodyReader(connection, source, length, wants_continue(request))
-        answer = Answer(connection, request)
         entry = self.log.begin(request)
+        answer = Answer(connection, request, entry)
         problem = ""
         try:
             self.respond(request, body, answer)
@@ -68,7 +69,7 @@ class HttpServer(LocalServer):
                 answer.whole(Response(f"{error}\n", error.status, {"Connection": "close"}))
             answer.alive = False
         except Exception as error:
-            problem = traceback.format_exc()
+            entry.error = problem = traceback.format_exc()
             _log.warning("%s %s: the handler raised %r", request.method, request.target, error)
             if not answer.begun:
                 answer.whole(Response(f"the handler raised {error!r}\n", 500))
@@ -198,12 +199,12 @@ class BodyReader:
 class Answer:
     """The answer to one request, on its way."""
 
-    def __init__(self, connection: socket.socket, request: Request) -> None:
+    def __init__(self, connection: socket.socket, request: Request, entry: Optional[Entry] = None) -> None:
         self._connection = connection
         self._request = request
+        self._entry = entry
         self._chunked = False
         self._body = True
-        self._told: Union[int, None] = None
         #: Whether the connection goes on after it.
         self.alive = True
         #: Whether its head was sent.
@@ -263,6 +264,8 @@ class Answer:
         head, self._chunked, self.alive = response_head(status, headers, self._request, length, reason)
         self._body = has_body(self._request, status)
         self.begun, self.status = True, status
+        if self._entry is not None:
+            self._entry.answered(status)
         return head
 
 
