@@ -5,7 +5,7 @@ mod companion;
 mod fallback;
 mod guard;
 mod inbound;
-mod interceptor;
+pub(crate) mod interceptor;
 mod kept;
 mod nets;
 pub(crate) mod note;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{PostParams, PropagationPolicy};
 use kube::runtime::watcher::{self, Event};
@@ -22,7 +22,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::cluster::pod_wait::selector;
 use crate::cluster::watch::{self, Told};
 use crate::cluster::{Cluster, api, gone, names};
-use crate::{Deadline, Result};
+use crate::{Deadline, Error, Result};
 
 /// The label by which a slice belongs to a Service.
 const OF_SERVICE: &str = "kubernetes.io/service-name";
@@ -140,9 +140,14 @@ impl Fallback {
         }
     }
 
-    /// Deletes the slices; none is written after this. Call it when the Service is put back.
+    /// Deletes the slices; none is written after this. Call it before the Service is put back: while its own slices list
+    /// the same pods as ours, kube-proxy counts each pod as the one or the other says, at random, and where ours counts it
+    /// leads callers to pods that end as well.
     pub(super) async fn remove(&self, deadline: Deadline) -> Result<()> {
-        *self.written.lock().await = None;
+        let ended = async { *self.written.lock().await = None };
+        if tokio::time::timeout_at(deadline.instant(), ended).await.is_err() {
+            return Err(Error::deadline("the last change of a fallback slice"));
+        }
         self.over.cancel();
         delete_all(&self.cluster, &self.mark.interceptor, deadline).await
     }
@@ -152,9 +157,11 @@ impl Fallback {
         let mut guard = self.written.lock().await;
         let Some(written) = guard.as_mut() else { return Ok(false) };
         let deadline = Deadline::after(ATTEMPT);
+        // As kube-proxy itself chooses: those that end only where there is no other.
+        let any_ready = known.values().any(|source| source.endpoints.iter().any(is_ready));
         let wanted: BTreeMap<String, EndpointSlice> = known
             .values()
-            .map(|source| self.mark.copy(source, with_udp))
+            .map(|source| self.mark.copy(source, any_ready, with_udp))
             .map(|slice| (name(&slice), slice))
             .collect();
         for (name, slice) in &wanted {
@@ -192,14 +199,12 @@ impl Mark {
         Self { service: service.to_owned(), interceptor, base }
     }
 
-    fn copy(&self, source: &EndpointSlice, with_udp: bool) -> EndpointSlice {
+    fn copy(&self, source: &EndpointSlice, any_ready: bool, with_udp: bool) -> EndpointSlice {
         let of = name(source);
         let suffix = of.rsplit('-').next().unwrap_or_default();
         let own = format!("{}-{suffix}", self.interceptor);
-        let serving = |conditions: Option<&EndpointConditions>| {
-            conditions.is_some_and(|now| now.serving.or(now.ready).unwrap_or(true))
-        };
-        let endpoints = source.endpoints.iter().filter(|one| serving(one.conditions.as_ref())).map(|one| {
+        let chosen = |one: &&Endpoint| if any_ready { is_ready(one) } else { is_serving(one) };
+        let endpoints = source.endpoints.iter().filter(chosen).map(|one| {
             let mut one = one.clone();
             // All three, always: some readers take a missing one for true.
             one.conditions =
@@ -236,6 +241,15 @@ pub(super) async fn delete_all(cluster: &Cluster, interceptor: &str, deadline: D
         gone::wait::<EndpointSlice>(cluster, &slice, deadline).await?;
     }
     Ok(())
+}
+
+/// As readers take it: what is not said is so.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().is_none_or(|now| now.ready.unwrap_or(true))
+}
+
+fn is_serving(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().is_none_or(|now| now.serving.or(now.ready).unwrap_or(true))
 }
 
 async fn at(time: Option<Instant>) {
@@ -277,7 +291,7 @@ mod tests {
 
     fn copy(with_udp: bool) -> EndpointSlice {
         let base = ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() };
-        Mark::new("orders", base).copy(&way_back(), with_udp)
+        Mark::new("orders", base).copy(&way_back(), true, with_udp)
     }
 
     #[test]
@@ -299,6 +313,23 @@ mod tests {
             (Some(false), Some(true), Some(true))
         );
         assert_eq!(copy.ports.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_pod_that_ends_is_listed_only_where_there_is_no_other() {
+        let mut source = way_back();
+        let ending = json!({ "ready": false, "serving": true, "terminating": true });
+        source.endpoints[1].conditions = Some(serde_json::from_value(ending).unwrap());
+        let mark = Mark::new(
+            "orders",
+            ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() },
+        );
+        let addresses = |any_ready| -> Vec<String> {
+            let copy = mark.copy(&source, any_ready, true);
+            copy.endpoints.into_iter().map(|mut one| one.addresses.remove(0)).collect()
+        };
+        assert_eq!(addresses(true), ["10.244.0.7"]);
+        assert_eq!(addresses(false), ["10.244.0.7", "10.244.0.8"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! All are owned by the Service they serve, and go with it.
 
 mod upkeep;
+mod way_back;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,25 +11,25 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{Endpoints, PodTemplateSpec, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Endpoints, PodTemplateSpec, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Preconditions, PropagationPolicy};
-use serde_json::json;
 use tokio::time::Instant;
 
 pub(super) use self::upkeep::Whole;
+pub(crate) use self::way_back::outlive_pods;
+use self::way_back::{keeps_affinity, originals, pass_through};
 use super::companion;
 use super::fallback::Fallback;
 use super::nets::{Nets, pass_refusal};
-use super::note::port_key;
 use super::plan::Plan;
 use super::removal::Unneeded;
 use crate::cluster::agent_pod::{self, Host};
 use crate::cluster::api::owner_reference;
 use crate::cluster::{Cluster, agent_config_map, api, gone, names};
 use crate::session::Shared;
-use crate::{Deadline, Error, ErrorCode, Result};
+use crate::{Deadline, Result};
 
 /// An interceptor that is asked to go, but not by its client, goes on passing through for this long: until its
 /// replacement is ready, on a busy node too.
@@ -137,17 +138,6 @@ impl Interceptor {
         Some(&self.base.as_ref()?.owner_references.as_ref()?.first()?.uid)
     }
 
-    /// Makes the way back lead to what is the original now.
-    pub(crate) async fn follow(&self, cluster: &Cluster, plan: &Plan, deadline: Deadline) -> Result<()> {
-        let name = names::pass_through(&self.name);
-        let attempt = || async {
-            let back: Service = cluster.get(&name, deadline).await?;
-            let patch = api::patch(lead_to(&back, plan))?;
-            cluster.json_patch::<Service>(&name, patch, deadline).await.map(|_| ())
-        };
-        cluster.on_conflict_again(attempt).await
-    }
-
     /// Keeps the interceptor for at least this long.
     pub(crate) fn needed_for(&self, duration: Duration) {
         let until = Instant::now() + duration;
@@ -169,6 +159,7 @@ impl Interceptor {
         // Foreground: gone only when their pods and slices are.
         let foreground = PropagationPolicy::Foreground;
         // The way back goes last: until then a pod of the interceptor may need it.
+        outlive_pods(cluster, &back, deadline).await;
         let deployment = self.delete_deployment(cluster, deadline).await;
         let service = cluster.delete::<Service>(&back, None, foreground, deadline).await;
         // Without a Deployment the ConfigMap may still have been made for it, and be nobody's.
@@ -208,77 +199,6 @@ fn metadata(name: &str, service: &Service, instance: &str, lease: &str) -> Objec
         owner_references: Some(vec![owner_reference(service)]),
         ..Default::default()
     }
-}
-
-/// The Service's own ports, with the original selector, under a name of ours.
-fn pass_through(interceptor: &str, service: &Service, plan: &Plan, lease: &str) -> Service {
-    let spec = service.spec.clone().unwrap_or_default();
-    let ports = spec.ports.unwrap_or_default().into_iter().map(|port| {
-        let target = plan.original.target_ports.get(&port_key(port.port, port.protocol.as_deref()));
-        ServicePort {
-            name: port.name,
-            app_protocol: port.app_protocol,
-            port: port.port,
-            protocol: port.protocol,
-            target_port: target.cloned(),
-            node_port: None,
-        }
-    });
-    Service {
-        metadata: metadata(&names::pass_through(interceptor), service, interceptor, lease),
-        spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".into()),
-            selector: Some(plan.original.selector.clone()),
-            ports: Some(ports.collect()),
-            ip_families: spec.ip_families,
-            ip_family_policy: spec.ip_family_policy,
-            publish_not_ready_addresses: spec.publish_not_ready_addresses,
-            // With session affinity the interceptor picks the pod by the caller's address, since
-            // seen from the Service all callers would have the interceptor's.
-            cluster_ip: keeps_affinity(service, plan).then(|| "None".into()),
-            ..Default::default()
-        }),
-        status: None,
-    }
-}
-
-/// The JSON patch that gives the way back the plan's original selector and target ports.
-fn lead_to(back: &Service, plan: &Plan) -> serde_json::Value {
-    let mut operations = vec![
-        json!({ "op": "test", "path": "/metadata/resourceVersion", "value": back.metadata.resource_version }),
-        json!({ "op": "add", "path": "/spec/selector", "value": plan.original.selector }),
-    ];
-    let ports = back.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    for (at, port) in ports.iter().enumerate() {
-        if let Some(target) = plan.original.target_ports.get(&port_key(port.port, port.protocol.as_deref())) {
-            let path = format!("/spec/ports/{at}/targetPort");
-            operations.push(json!({ "op": "add", "path": path, "value": target }));
-        }
-    }
-    operations.into()
-}
-
-/// Whether callers are led back to the same pod each. Needs ports by number, since a headless Service
-/// has no others.
-fn keeps_affinity(service: &Service, plan: &Plan) -> bool {
-    let wanted = service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP");
-    wanted && plan.original.target_ports.values().all(|target| matches!(target, IntOrString::Int(_)))
-}
-
-/// Where the pass-through Service is reached: its addresses, or its name when it is headless.
-fn originals(back: &Service) -> Result<Vec<String>> {
-    let spec = back.spec.clone().unwrap_or_default();
-    let addresses: Vec<String> =
-        spec.cluster_ips.unwrap_or_default().into_iter().filter(|ip| ip != "None").collect();
-    let name = back.metadata.name.clone().unwrap_or_default();
-    if !addresses.is_empty() {
-        return Ok(addresses);
-    }
-    if spec.cluster_ip.as_deref() == Some("None") {
-        // The pod's search domains complete it.
-        return Ok(vec![name]);
-    }
-    Err(Error::new(ErrorCode::Cluster, format!("services/{name} was given no address")))
 }
 
 /// The agent's `KUBETETHER_PORTS` (core/agent/src/config.rs has the form).
@@ -337,7 +257,7 @@ mod tests {
     use super::*;
     use crate::To;
 
-    fn service(affinity: &str) -> Service {
+    pub(super) fn service(affinity: &str) -> Service {
         serde_json::from_value(serde_json::json!({
             "metadata": { "name": "orders", "uid": "u1", "labels": { "app.kubernetes.io/instance": "argo" } },
             "spec": {
@@ -347,20 +267,6 @@ mod tests {
             },
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn the_way_back_has_the_original_selector_and_no_label_of_the_users() {
-        let service = service("None");
-        let plan = Plan::new(&service, "kt-0123456789".into(), &To::port(1), None).unwrap();
-        let back = pass_through("kt-orders-0123456789", &service, &plan, "kubetether-1a2b3c4d");
-        let labels = back.metadata.labels.unwrap();
-        assert!(!labels.contains_key("app.kubernetes.io/instance"));
-        let spec = back.spec.unwrap();
-        assert_eq!(spec.selector.unwrap()["app"], "orders");
-        let port = &spec.ports.unwrap()[0];
-        assert_eq!((port.target_port.clone(), port.node_port), (Some(IntOrString::Int(8080)), None));
-        assert_eq!(spec.cluster_ip, None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ const ARRIVALS: u8 = 12;
 /// Connections in a row that must not arrive at the interceptor any more. Fewer, since one that does is
 /// passed through, and an original that says nothing takes a second each.
 const DEPARTURES: u8 = 3;
+/// A network that takes this long to follow a change does not follow it; whose deadline came sooner knows nothing of that.
+const ENOUGH: Duration = Duration::from_secs(5);
 /// Between two tries, while the nodes learn of a change.
 const AGAIN: Duration = Duration::from_millis(15);
 /// Originals that do not answer for this long will not.
@@ -44,9 +46,14 @@ pub(crate) async fn originals_answer(link: &Link, plan: &Plan, deadline: Deadlin
 
 /// Connections to each exposed port of the Service arrive at the interceptor.
 pub(crate) async fn traffic_arrives(link: &Link, plan: &Plan, deadline: Deadline) -> Result<()> {
+    let hurried = deadline.left() < ENOUGH;
     for port in tcp(plan).filter(|port| port.local.is_some()) {
         until(link, plan, port, ARRIVALS, deadline, |proof| proof.here == ARRIVALS).await.map_err(|(error, last)| {
-            not_proven(error, plan, port, last)
+            if hurried {
+                return not_proven(ErrorCode::Deadline, error, plan, port, last)
+                    .try_this("give the start a later deadline; the Service was put back");
+            }
+            not_proven(ErrorCode::NotProven, error, plan, port, last)
                 .try_this("a network that does not let a pod reach itself through a Service (no hairpin), or a proxy that does not follow the Service, may be the cause; the Service was put back")
         })?;
     }
@@ -59,7 +66,7 @@ pub(crate) async fn originals_are_back(link: &Link, plan: &Plan, deadline: Deadl
         // Refused counts as well: the originals may all have left meanwhile.
         until(link, plan, port, DEPARTURES, deadline, |proof| proof.here == 0)
             .await
-            .map_err(|(error, last)| not_proven(error, plan, port, last))?;
+            .map_err(|(error, last)| not_proven(ErrorCode::NotProven, error, plan, port, last))?;
     }
     Ok(())
 }
@@ -97,7 +104,7 @@ async fn until(
     Ok(())
 }
 
-fn not_proven(error: Option<Error>, plan: &Plan, port: &Port, last: Option<Proof>) -> Error {
+fn not_proven(code: ErrorCode, error: Option<Error>, plan: &Plan, port: &Port, last: Option<Proof>) -> Error {
     let seen = last.map_or_else(String::new, |proof| {
         format!(
             "; of the last connections from the agent {} arrived there, {} elsewhere, {} failed{}{}",
@@ -112,7 +119,7 @@ fn not_proven(error: Option<Error>, plan: &Plan, port: &Port, last: Option<Proof
         "traffic of services/{} port {} does not take the expected way{seen}",
         plan.service, port.number
     );
-    let new = Error::new(ErrorCode::NotProven, message).on(format!("services/{}", plan.service));
+    let new = Error::new(code, message).on(format!("services/{}", plan.service));
     match error {
         Some(error) => new.because(error),
         None => new,

@@ -280,6 +280,11 @@ impl<'a> Start<'a> {
     pub(super) async fn undo(&mut self) {
         let deadline = Deadline::after(UNDO);
         let cluster = &self.shared.cluster;
+        if let Some(fallback) = self.fallback.take()
+            && let Err(error) = fallback.remove(deadline).await
+        {
+            tracing::warn!(error = error.report(), "a fallback slice is left behind");
+        }
         let restored = match (self.taken, &self.plan) {
             (true, Some(plan)) => {
                 service::restore(cluster, plan, &names::lease(&self.shared.id), deadline).await
@@ -289,11 +294,6 @@ impl<'a> Start<'a> {
         if let Err(error) = &restored {
             tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
             self.life.notice(error.report());
-        }
-        if let (Ok(_), Some(fallback)) = (&restored, self.fallback.take())
-            && let Err(error) = fallback.remove(deadline).await
-        {
-            tracing::warn!(error = error.report(), "a fallback slice is left behind");
         }
         if let Some(mut kept) = self.kept.take() {
             if self.taken {

@@ -15,6 +15,8 @@ use crate::{Deadline, HandleState, Result};
 
 /// Whatever the caller's patience, putting back is tried for this long.
 const WORK: Duration = Duration::from_secs(30);
+/// The net below the interceptor may take this long to go before the Service is put back without that.
+const NET: Duration = Duration::from_secs(2);
 /// Of a close's time, what is kept back for the steps after the connections have had theirs.
 const RESERVE: Duration = Duration::from_secs(1);
 /// Between two looks at the connections that are still open.
@@ -40,6 +42,10 @@ pub(crate) async fn stop(mut guard: Guard, mut kept: Kept, deadline: Deadline, l
 async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline, lost: bool) -> Result<()> {
     let (cluster, plan, work) = (&guard.shared.cluster, &guard.plan, deadline.at_least(WORK));
     kept.taken_as = Some(plan.clone());
+    let mut nets = Ok(());
+    if let Some(fallback) = &guard.fallback {
+        nets = fallback.remove(work.at_most(NET)).await;
+    }
     let restored = service::restore(cluster, plan, &names::lease(&guard.shared.id), work).await;
     kept.interceptor.needed_for(guard.shared.config.linger);
     // From here on callers are passed through, also when the Service still leads here. An agent that
@@ -59,11 +65,9 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline, lost: bool
         (Ok(_), Ok(_)) if !lost => originals_answer(guard, kept, work).await,
         _ => Ok(()),
     };
-    let nets = match (&restored, &guard.fallback) {
-        // Without callers at the interceptor nobody needs it.
-        (Ok(_), Some(fallback)) => fallback.remove(work.at_most(WORK)).await,
-        _ => Ok(()),
-    };
+    if let (Ok(_), Err(_), Some(fallback)) = (&restored, &nets, &guard.fallback) {
+        nets = fallback.remove(work.at_most(WORK)).await;
+    }
     drain(guard, deadline).await;
     kept.inbound.set(None);
     restored.map(|_| ()).and(proven).and(nets)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::args::Args;
 use crate::fault;
 use crate::http::{self, Client, Url};
+use crate::ports::{self, Ports};
 
 /// Requests under way before a tick is skipped and told as `skipped`.
 const AT_ONCE: usize = 500;
@@ -55,13 +56,14 @@ pub fn ask(args: &Args) -> Result<(), String> {
     let under_way = Arc::new(AtomicUsize::new(0));
     let url = Arc::new(url);
     let began = Instant::now();
-    let mut next = began;
+    let (mut next, mut ports) = (began, Ports::new());
     while !stop.load(Ordering::Relaxed) && began.elapsed() < longest {
         let start = began.elapsed().as_millis();
         if under_way.fetch_add(1, Ordering::Relaxed) < AT_ONCE {
             let (url, under_way) = (Arc::clone(&url), Arc::clone(&under_way));
+            let port = ports.next();
             crate::spawn(move || {
-                tell(start, &url, address, deadline);
+                tell(start, &url, (port, address), deadline);
                 under_way.fetch_sub(1, Ordering::Relaxed);
             })
             .map_err(|error| error.to_string())?;
@@ -79,9 +81,10 @@ pub fn ask(args: &Args) -> Result<(), String> {
     print("done\n")
 }
 
-fn tell(start: u128, url: &Url, address: SocketAddr, deadline: Duration) {
+fn tell(start: u128, url: &Url, (from, to): (u16, SocketAddr), deadline: Duration) {
     let began = Instant::now();
-    let answer = Client::connect(address, deadline).and_then(|mut client| client.get(&url.host, &url.path));
+    let answer = ports::connect(from, to, deadline)
+        .and_then(|stream| Client::over(stream, deadline)?.get(&url.host, &url.path));
     let took = began.elapsed().as_micros();
     let outcome = match &answer {
         Ok(body) => format!("ok {}", http::name_in(body)),

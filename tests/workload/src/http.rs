@@ -127,7 +127,14 @@ impl Client {
     /// # Errors
     /// Those of the connect.
     pub fn connect(address: SocketAddr, deadline: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, deadline)?;
+        Self::over(TcpStream::connect_timeout(&address, deadline)?, deadline)
+    }
+
+    /// Over a connection that is there.
+    ///
+    /// # Errors
+    /// Those of setting it up.
+    pub fn over(stream: TcpStream, deadline: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(deadline))?;
         stream.set_write_timeout(Some(deadline))?;
         stream.set_nodelay(true)?;

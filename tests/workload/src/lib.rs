@@ -12,6 +12,7 @@ pub mod hog;
 pub mod http;
 pub mod load;
 mod names;
+pub mod ports;
 pub mod process;
 pub mod serve;
 pub mod talk;
