@@ -61,7 +61,7 @@ pub fn ask(args: &Args) -> Result<(), String> {
         let start = began.elapsed().as_millis();
         if under_way.fetch_add(1, Ordering::Relaxed) < AT_ONCE {
             let (url, under_way) = (Arc::clone(&url), Arc::clone(&under_way));
-            let port = ports.next();
+            let port = ports.take();
             crate::spawn(move || {
                 tell(start, &url, (port, address), deadline);
                 under_way.fetch_sub(1, Ordering::Relaxed);

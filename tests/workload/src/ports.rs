@@ -31,7 +31,7 @@ impl Ports {
     }
 
     /// The one for the next connection.
-    pub fn next(&mut self) -> u16 {
+    pub fn take(&mut self) -> u16 {
         self.next += 1;
         FIRST + u16::try_from(self.next % COUNT).unwrap_or_default()
     }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn none_comes_twice_within_minutes() {
         let mut ports = Ports::new();
-        let taken: std::collections::BTreeSet<u16> = (0..COUNT).map(|_| ports.next()).collect();
+        let taken: std::collections::BTreeSet<u16> = (0..COUNT).map(|_| ports.take()).collect();
         assert_eq!(taken.len() as u64, COUNT);
         assert!(taken.iter().all(|port| (FIRST..32_768).contains(port)));
         assert!(EACH * u32::try_from(COUNT).unwrap() > Duration::from_secs(120));
