@@ -2,7 +2,7 @@
 PYTHON_DIR := bindings-python
 PYTHON_ENV := target/python/venv
 
-.PHONY: python python-test
+.PHONY: python python-env python-test python-bench
 
 # The environment is made anew when the lock file changes. maturin takes the agent's files from the package's folder.
 $(PYTHON_ENV)/ready: $(PYTHON_DIR)/requirements.lock
@@ -20,5 +20,15 @@ python: agent $(PYTHON_ENV)/ready ## the Python wheel, with the agent inside: ta
 	  --profile $${KUBETETHER_PROFILE:-dev} --compatibility linux --out target/python/dist
 	@ls -l target/python/dist/*.whl
 
+# Nothing of the checkout's own package: what is tested is what was installed.
+python-env: python ## an environment with that wheel and all that its tests need: target/python/venv
+	@$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/python/dist/*.whl
+
 python-test: ## the Python package's rung: types, suite, README, examples
 	@tests/run python
+
+# The figures are those of the release build, and of a machine that has nothing else to do.
+python-bench: export KUBETETHER_PROFILE := release
+python-bench: python-env workload ## the Python package's figures on the embedded cluster: target/bench/python.json
+	@cargo build --workspace --locked --release --bin sim
+	@KUBETETHER_SIM=$(CURDIR)/target/release/sim $(PYTHON_ENV)/bin/python $(PYTHON_DIR)/benches/figures.py

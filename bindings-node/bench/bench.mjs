@@ -1,9 +1,14 @@
-// The figures of the Node face, on the embedded cluster: a table, and target/bench/node.json.
+// The figures of the Node face, on the embedded cluster: a table, each with its target, and target/bench/node.json.
+//
+//   make node-bench                           release builds, on a machine that has nothing else to do
+//   KUBETETHER_PROFILE=dev make node-bench    debug builds: quick to build, and no measure of anything
 
 import fs from 'node:fs';
 import http from 'node:http';
+import { createRequire } from 'node:module';
 import path from 'node:path';
-import { performance } from 'node:perf_hooks';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { connect } from 'kubetether';
@@ -11,13 +16,14 @@ import { connect } from 'kubetether';
 import { PORT, startCluster } from '../test/support/cluster.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const { profile } = createRequire(import.meta.url)('../lib/load.js').load();
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const figures = [];
 function tell(figure, unit, runs, target) {
   const value = median(runs);
   const reached = value < target;
-  figures.push({ figure, unit, median: value, least: Math.min(...runs), most: Math.max(...runs), target, reached });
+  figures.push({ figure, unit, median: value, least: Math.min(...runs), most: Math.max(...runs), target, reached, build: profile() });
   const spread = `${Math.min(...runs).toFixed(2)}..${Math.max(...runs).toFixed(2)}`;
   console.log(`${figure.padEnd(20)} ${`${value.toFixed(2)} ${unit}`.padEnd(12)} ${spread.padEnd(16)} < ${target} ${reached ? 'reached' : 'MISSED'}`);
 }
@@ -39,6 +45,7 @@ function asker(address) {
   return { ask, close: () => agent.destroy() };
 }
 
+if (profile() !== 'release') console.log(`A ${profile()} build of the native module: these are not its figures.`);
 const cluster = await startCluster({ services: ['orders', 'stock'] });
 const session = await connect({ kubeconfig: cluster.kubeconfig });
 
@@ -87,6 +94,30 @@ for (let run = 0; run < 6; run++) {
   if (run > 0) calls.push((took * 1000) / turns);
 }
 tell('node.call', 'us', calls, 20);
+
+// The longest time for which the event loop was held up while calls were begun and ended; beside it, that of a loop with
+// nothing to do for as long, which is the machine's own.
+const stalls = [];
+const idle = [];
+const NS_PER_MS = 1e6;
+for (let run = 0; run < 5; run++) {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const took = await timed(async () => {
+    const second = await connect({ kubeconfig: cluster.kubeconfig });
+    await second.forward('orders:8080');
+    await second.close();
+  });
+  delay.disable();
+  stalls.push(delay.max / NS_PER_MS);
+  const quiet = monitorEventLoopDelay({ resolution: 1 });
+  quiet.enable();
+  await sleep(took);
+  quiet.disable();
+  idle.push(quiet.max / NS_PER_MS);
+}
+tell('node.stall', 'ms', stalls, 10);
+console.log(`${''.padEnd(20)} ${median(idle).toFixed(2)} ms with nothing to do`);
 
 await session.close();
 await cluster.stop();

@@ -17,6 +17,27 @@ export declare function clean(options?: CleanOptions): Promise<Cleaned>;
 /** Puts one Service back, whoever holds it. */
 export declare function recover(service: string, options?: RecoverOptions): Promise<Recovered>;
 
+/**
+ * Has `listener` called with each line of the engine's log up to `level`, instead of the listener before: there is one for
+ * the whole process. Returns what ends it. It does not keep the process alive; lines that come faster than they are taken
+ * are lost beyond 1024.
+ */
+export declare function onLog(listener: (line: LogLine) => void, options?: LogOptions): () => void;
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+export interface LogOptions {
+  /** How much is told; each level with those before it. Default: `info`. */
+  readonly level?: LogLevel | undefined;
+}
+
+export interface LogLine {
+  readonly level: LogLevel;
+  /** The part of the engine, as `kubetether::session`. */
+  readonly target: string;
+  readonly message: string;
+}
+
 /** Whatever it starts can be given up: it rejects with the signal's reason, and what was begun is undone in the background. */
 export interface Abortable {
   readonly signal?: AbortSignal | undefined;

@@ -9,11 +9,17 @@ const { fromSchema } = require('./names.js');
 /** Calls under way, by number. */
 const calls = new Map();
 
+let module_;
 let engine;
 
 /** Loaded when it is first needed. */
+function loaded() {
+  module_ ??= load();
+  return module_;
+}
+
 function native() {
-  engine ??= new (load().Engine)(FOLDER, settle);
+  engine ??= new (loaded().Engine)(FOLDER, settle);
   return engine;
 }
 
@@ -85,4 +91,17 @@ function release(handle) {
   native().release(handle);
 }
 
-module.exports = { ask, call, events, release };
+/** Who is told the lines of the log; it replaces the one before. */
+function log(level, tell) {
+  const from = {};
+  Error.captureStackTrace(from, log);
+  const error = loaded().log(String(level), tell);
+  if (error !== null) throw failure(error, from);
+}
+
+/** Nobody is. */
+function endLog() {
+  loaded().logEnd();
+}
+
+module.exports = { ask, call, endLog, events, log, release };

@@ -1,2 +1,2 @@
-export type { Kube } from './use-session.js';
-export { useSession } from './use-session.js';
+export type { Kube, KubeNamespace } from './use-session.js';
+export { useNamespace, useSession } from './use-session.js';

@@ -1,3 +1,3 @@
 import shared from './node-test.js';
 
-export const { useSession } = shared;
+export const { useNamespace, useSession } = shared;

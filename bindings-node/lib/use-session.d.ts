@@ -12,3 +12,15 @@ export interface Kube {
 
 /** Starts a session before the tests of the file or suite it is called in, and closes it after them. */
 export declare function useSession(options?: SessionOptions): Kube;
+
+/** A namespace for the running test, with a session in it; tests that run at the same time need one each. */
+export interface KubeNamespace extends Kube {
+  /** The namespace's name, while a test and its hooks run. */
+  readonly name: string;
+}
+
+/**
+ * Makes a namespace and a session in it before each test of the file or suite it is called in, and removes both after it. It
+ * takes the rights to create and delete namespaces. The namespace is empty: the test brings what it needs.
+ */
+export declare function useNamespace(options?: Omit<SessionOptions, 'namespace'>): KubeNamespace;

@@ -115,6 +115,12 @@ pub(crate) fn begin(
         ("status", _) => tells(host.status(session, json), tell),
         ("clean", _) => tells(host.clean(session, json), tell),
         ("recover", _) => tells(host.recover(session, json), tell),
+        // For the helpers of test runners.
+        ("create_namespace", _) => ends(host.create_namespace(session, &named(json).0), tell),
+        ("delete_namespace", _) => {
+            let (name, rest) = named(json);
+            ends(host.delete_namespace(session, &name, &rest), tell)
+        }
 
         ("exchange", Some(H::Session(session))) => {
             gives(session.exchange(json), tell, |exchange| (exchange.info(), H::Exchange(exchange)))
@@ -155,6 +161,13 @@ pub(crate) fn ask(handle: &Handle, question: &str) -> Option<String> {
         ("dropped", H::Events(events)) => events.dropped().to_string(),
         _ => return None,
     })
+}
+
+/// The `name` in what is asked, and the rest.
+fn named(json: &str) -> (String, String) {
+    let mut call: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    let name = call.remove("name").and_then(|name| name.as_str().map(str::to_owned));
+    (name.unwrap_or_default(), serde_json::Value::Object(call).to_string())
 }
 
 /// For calls that give a handle.

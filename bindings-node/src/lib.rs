@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "what napi's macros make of the exports calls Node's C interface")]
 
 mod handles;
+mod log;
 mod outcome;
 
 use std::path::PathBuf;
@@ -109,6 +110,22 @@ impl Engine {
     }
 }
 
+/// Has `tell` called in this thread with the level, the part of the engine and the text of each line of the log up to `level`,
+/// instead of whoever was told before. Returns the error as JSON, if there is one.
+///
+/// # Errors
+/// Node's own.
+#[napi]
+pub fn log(level: String, tell: Function<'_, log::Line, UnknownReturnValue>) -> napi::Result<Option<String>> {
+    Ok(log::to(&level, tell)?.err().map(|error| outcome::json(&error)))
+}
+
+/// Ends that.
+#[napi]
+pub fn log_end() {
+    kubetether::host::log::clear_sink();
+}
+
 fn unknown(method: &str) -> napi::Error {
     napi::Error::from_reason(format!("a fault of kubetether itself: this handle knows no `{method}`"))
 }
@@ -126,6 +143,12 @@ pub fn error_codes() -> String {
         .iter()
         .map(|code| serde_json::json!({ "code": code.as_str(), "number": code.number() }));
     serde_json::Value::from_iter(codes).to_string()
+}
+
+/// How this was built: figures of a debug build mean nothing.
+#[napi]
+pub fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
 }
 
 /// The JSON Schema of what goes in and comes out.

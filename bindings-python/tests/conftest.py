@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Sim
+from cluster import Cluster, Sim, wait_until
 
 import kubetether
 
@@ -54,14 +53,8 @@ def _no_thread_is_left() -> Iterator[None]:
     """Servers of a test end with it."""
     yield
     ours = ("kubetether-serve", "kubetether-accept", "kubetether-asgi")
-    for _ in itertools.repeat(None, 500):
-        left = [thread.name for thread in threading.enumerate() if thread.name in ours]
-        if not left:
-            return
-        threading.Event().wait(0.02)
-    raise AssertionError(f"threads of local servers are left: {left}")
 
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name in ours]
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+    wait_until("the threads of local servers end", lambda: not left())

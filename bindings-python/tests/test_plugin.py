@@ -220,6 +220,7 @@ def test_who_needs_it_gets_it(kube):
     left = [name for name in cluster.namespaces() if name.startswith("kube-test-")]
     assert len(left) == 1
     cluster.api("DELETE", f"/api/v1/namespaces/{left[0]}")
+    wait_until("the namespace is gone", lambda: left[0] not in cluster.namespaces())
 
 
 def test_no_cluster(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, ask, wait_until
+from cluster import LIMIT, Cluster, ask, wait_until
 
 import kubetether
 
@@ -37,7 +37,7 @@ def test_exchange_and_forward(cluster: Cluster) -> None:
         assert "name=orders" in ask(forward.url("/"))
         session.close()
         assert forward.state.is_over
-    assert session.closed(10) and session.state.is_over
+    assert session.closed(LIMIT) and session.state.is_over
     assert cluster.leases() == []
 
 
@@ -149,11 +149,11 @@ def test_somebody_else_holds_it(cluster: Cluster, session: kubetether.Session) -
 
 def test_events(session: kubetether.Session) -> None:
     events = session.events()
-    assert isinstance(events.next(10), kubetether.Snapshot)
+    assert isinstance(events.next(LIMIT), kubetether.Snapshot)
     with session.exchange("orders", to=9) as exchange:
         seen = []
         while not seen or not isinstance(seen[-1], kubetether.HandleChanged) or seen[-1].state.state != "active":
-            event = events.next(10)
+            event = events.next(LIMIT)
             assert event is not None
             seen.append(event)
         assert any(isinstance(event, kubetether.Progress) and event.of >= event.step for event in seen)

@@ -203,6 +203,11 @@ typedef uint32_t kt_log_level;
 #endif // __cplusplus
 
 /**
+ * What calls that wait can be ended by.
+ */
+typedef struct kt_cancel kt_cancel;
+
+/**
  * What was tried, why it failed, and what to do about it.
  */
 typedef struct kt_error kt_error;
@@ -521,6 +526,28 @@ uint64_t kt_events_dropped(const kt_events *events);
  * Ends a subscription.
  */
 kt_status kt_events_free(kt_events *events);
+
+/**
+ * Makes what calls can be ended by.
+ */
+kt_status kt_cancel_new(kt_cancel **cancel, kt_error **error);
+
+/**
+ * From now on those calls of this thread that wait can be ended by `cancel`; by nothing, as at first, when it is NULL.
+ */
+kt_status kt_cancel_use(const kt_cancel *cancel,
+                        kt_error **error);
+
+/**
+ * Ends the calls of all threads that use it, those that wait now and those to come, with `KT_CANCELLED`. A start that is ended leaves
+ * nothing, a close goes on in the background, no event is lost. Any thread may call it, but no signal handler.
+ */
+kt_status kt_cancel_now(const kt_cancel *cancel);
+
+/**
+ * Frees it; threads that use it cannot be told any more.
+ */
+kt_status kt_cancel_free(kt_cancel *cancel);
 
 /**
  * Who is there and what they hold: `Status` of the schema. `session`: `SessionOptions`, `call`: `StatusCall`; NULL for the defaults.

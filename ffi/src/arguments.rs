@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use kubetether::Result;
 
 use crate::error::argument;
+use crate::handle::{self, Opaque};
 
 /// A text that the caller owns; NULL of no length is the empty one.
 ///
@@ -43,5 +44,12 @@ impl<T> Out<T> {
     pub(crate) fn set(self, value: T) {
         // SAFETY: as that of `new`; neither NULL nor unaligned.
         unsafe { self.0.write(value) }
+    }
+}
+
+impl<T: Opaque> Out<*mut T> {
+    /// A new handle of an object.
+    pub(crate) fn put(self, object: T::Object) {
+        self.set(handle::put(object));
     }
 }

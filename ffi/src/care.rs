@@ -3,8 +3,9 @@
 use std::ffi::c_char;
 
 use crate::arguments::{Out, text};
+use crate::cancel::finish;
 use crate::folder;
-use crate::handle::{self, kt_text};
+use crate::handle::kt_text;
 
 exports! {
     /// Who is there and what they hold: `Status` of the schema. `session`: `SessionOptions`, `call`: `StatusCall`; NULL for the defaults.
@@ -17,7 +18,7 @@ exports! {
     ) {
         let (session, call) = (text(session, session_len, "session")?, text(call, call_len, "call")?);
         let out = Out::new(status, "status")?;
-        out.set(handle::put(folder::host().status(session, call).join()?.into()));
+        out.put(finish(folder::host().status(session, call))?.into());
         Ok(())
     }
 
@@ -32,7 +33,7 @@ exports! {
     ) {
         let (session, call) = (text(session, session_len, "session")?, text(call, call_len, "call")?);
         let out = Out::new(cleaned, "cleaned")?;
-        out.set(handle::put(folder::host().clean(session, call).join()?.into()));
+        out.put(finish(folder::host().clean(session, call))?.into());
         Ok(())
     }
 
@@ -47,7 +48,7 @@ exports! {
     ) {
         let (session, call) = (text(session, session_len, "session")?, text(call, call_len, "call")?);
         let out = Out::new(recovered, "recovered")?;
-        out.set(handle::put(folder::host().recover(session, call).join()?.into()));
+        out.put(finish(folder::host().recover(session, call))?.into());
         Ok(())
     }
 }

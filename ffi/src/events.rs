@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::arguments::Out;
+use crate::cancel::finish_within;
 use crate::handle::{self, kt_events, kt_text};
 use crate::status::{KT_CLOSED, KT_DEADLINE, KT_OK, kt_status};
 
@@ -15,15 +16,13 @@ exports! {
         let until = Instant::now() + Duration::from_millis(timeout_ms.into());
         loop {
             if let Some(event) = events.take() {
-                out.set(handle::put(event.into()));
+                out.put(event.into());
                 return Ok(KT_OK);
             }
-            let ready = events.ready();
-            if !ready.wait(until.saturating_duration_since(Instant::now())) {
-                return Ok(KT_DEADLINE);
-            }
-            if !ready.join()? {
-                return Ok(KT_CLOSED);
+            match finish_within(events.ready(), until.saturating_duration_since(Instant::now())).transpose()? {
+                None => return Ok(KT_DEADLINE),
+                Some(false) => return Ok(KT_CLOSED),
+                Some(true) => {}
             }
         }
     }

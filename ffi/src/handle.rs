@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kubetether::{Result, host};
 
+use crate::cancel::Cancel;
 use crate::error::{Failure, argument};
 use crate::status::{KT_ARGUMENT, KT_OK, kt_status};
 use crate::text::Text;
@@ -54,6 +55,8 @@ handles! {
     kt_forward => host::Forward;
     /// A subscription to what happens in a session.
     kt_events => host::Events;
+    /// What calls that wait can be ended by.
+    kt_cancel => Cancel;
     /// A text that was made for the caller, JSON most of the time.
     kt_text => Text;
     /// What was tried, why it failed, and what to do about it.

@@ -18,6 +18,7 @@ mod export;
 mod arguments;
 mod folder;
 
+pub mod cancel;
 pub mod care;
 pub mod error;
 pub mod events;
@@ -44,6 +45,7 @@ pub fn exports() -> Vec<&'static Export> {
         exchange::EXPORTS,
         forward::EXPORTS,
         events::EXPORTS,
+        cancel::EXPORTS,
         care::EXPORTS,
         log::EXPORTS,
     ];

@@ -7,16 +7,17 @@ use kubetether::Result;
 use kubetether::host::Call;
 
 use crate::arguments::{Out, text};
+use crate::cancel::{finish, finish_within};
 use crate::folder;
 use crate::handle::{self, kt_events, kt_exchange, kt_forward, kt_session, kt_text};
 use crate::status::{KT_DEADLINE, KT_OK, kt_status};
 
 /// Waits for the end of something, as long as the caller wants to.
 pub(crate) fn end_within(call: Call<String>, timeout_ms: u32, why: Out<*mut kt_text>) -> Result<kt_status> {
-    if !call.wait(Duration::from_millis(timeout_ms.into())) {
+    let Some(told) = finish_within(call, Duration::from_millis(timeout_ms.into())) else {
         return Ok(KT_DEADLINE);
-    }
-    why.set(handle::put(call.join()?.into()));
+    };
+    why.put(told?.into());
     Ok(KT_OK)
 }
 
@@ -25,21 +26,21 @@ exports! {
     /// Returns within its `start_deadline`.
     call fn kt_session_start(options: *const c_char, options_len: usize, session: *mut *mut kt_session) {
         let (options, out) = (text(options, options_len, "options")?, Out::new(session, "session")?);
-        out.set(handle::put(folder::host().start(options).join()?));
+        out.put(finish(folder::host().start(options))?);
         Ok(())
     }
 
     /// What it is: `SessionInfo` of the schema.
     call fn kt_session_info(session: *const kt_session, info: *mut *mut kt_text) {
         let (session, out) = (handle::get(session)?, Out::new(info, "info")?);
-        out.set(handle::put(session.info().into()));
+        out.put(session.info().into());
         Ok(())
     }
 
     /// Where it stands: `State` of the schema.
     call fn kt_session_state(session: *const kt_session, state: *mut *mut kt_text) {
         let (session, out) = (handle::get(session)?, Out::new(state, "state")?);
-        out.set(handle::put(session.state().into()));
+        out.put(session.state().into());
         Ok(())
     }
 
@@ -47,14 +48,14 @@ exports! {
     /// seconds is left out.
     call fn kt_session_evidence(session: *const kt_session, evidence: *mut *mut kt_text) {
         let (session, out) = (handle::get(session)?, Out::new(evidence, "evidence")?);
-        out.set(handle::put(session.evidence().join()?.into()));
+        out.put(finish(session.evidence())?.into());
         Ok(())
     }
 
     /// A subscription of its own to what happens from now on.
     call fn kt_session_events(session: *const kt_session, events: *mut *mut kt_events) {
         let (session, out) = (handle::get(session)?, Out::new(events, "events")?);
-        out.set(handle::put(session.events()));
+        out.put(session.events());
         Ok(())
     }
 
@@ -66,7 +67,7 @@ exports! {
         exchange: *mut *mut kt_exchange,
     ) {
         let (session, out) = (handle::get(session)?, Out::new(exchange, "exchange")?);
-        out.set(handle::put(session.exchange(text(call, call_len, "call")?).join()?));
+        out.put(finish(session.exchange(text(call, call_len, "call")?))?);
         Ok(())
     }
 
@@ -79,14 +80,14 @@ exports! {
         forward: *mut *mut kt_forward,
     ) {
         let (session, out) = (handle::get(session)?, Out::new(forward, "forward")?);
-        out.set(handle::put(session.forward(text(call, call_len, "call")?).join()?));
+        out.put(finish(session.forward(text(call, call_len, "call")?))?);
         Ok(())
     }
 
     /// Closes all of its handles and returns when nothing of it is left in the cluster. May be called again. `call`: `CloseCall` of
     /// the schema; NULL for the defaults.
     call fn kt_session_close(session: *const kt_session, call: *const c_char, call_len: usize) {
-        handle::get(session)?.close(text(call, call_len, "call")?).join()
+        finish(handle::get(session)?.close(text(call, call_len, "call")?))
     }
 
     /// Waits until it is over, as asked or not: why, as text. `KT_DEADLINE`, without an error, when it is not over by then.

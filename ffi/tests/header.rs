@@ -51,7 +51,7 @@ fn declarations() -> String {
         "How much a line of the log matters; each level is told with those before it.",
         &levels,
     );
-    let types = ["kt_session", "kt_exchange", "kt_forward", "kt_events", "kt_text", "kt_error"];
+    let types = ["kt_session", "kt_exchange", "kt_forward", "kt_events", "kt_cancel", "kt_text", "kt_error"];
     let source = std::fs::read_to_string(here("src/handle.rs")).unwrap();
     for name in types {
         let at = source.find(&format!("    {name} => ")).unwrap_or_else(|| panic!("no {name}"));

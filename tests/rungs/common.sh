@@ -21,16 +21,23 @@ tests_of() {
   done
 }
 
-# again LOG: those few that failed, once more and one at a time. A scenario has a whole cluster under it, all on this machine, and
-# more of them at once than it has processors; what fails twice, or more than a few, is no accident. The table names them.
-again() {
-  local failed binary test
-  failed=$(sed -nE 's|^ *Running .*/deps/([a-z_]+)-[0-9a-f]+\)$|@\1|p; s/^test (.*) \.\.\. FAILED$/\1/p' "$1" |
-    awk '/^@/ { binary = substr($0, 2); next } { print binary, $0 }')
-  [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le 3 ] || return 1
-  while read -r binary test; do
-    printf '\n=== once more, alone: %s %s\n' "$binary" "$test"
-    cargo test --workspace --locked --test "$binary" -- --exact "$test" </dev/null || return 1
-    note "$binary $test: only at the second try"
+# once_more MOST FAILED CMD...: of the tests that failed, one in each line of FAILED, each once more and alone: CMD with its name. On
+# a machine that does all at once a few may fail by accident, and the table names them; more than MOST are none, nor what fails twice.
+once_more() {
+  local most=$1 failed=$2 test
+  shift 2
+  [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le "$most" ] || return 1
+  while read -r test; do
+    printf '\n=== once more, alone: %s\n' "$test"
+    "$@" "$test" </dev/null || return 1
+    note "$test: only at the second try"
   done <<<"$failed"
+}
+
+# again LOG: that for the scenarios of a log of `cargo test`. Of a binary that was killed nobody knows which tests did not run.
+again() {
+  ! grep -F '(signal: ' "$1" || return 1
+  scenario_alone() { cargo test --workspace --locked --test "${1%% *}" -- --exact "${1#* }"; }
+  once_more 3 "$(sed -nE 's|^ *Running .*/deps/([a-z_]+)-[0-9a-f]+\)$|@\1|p; s/^test (.*) \.\.\. FAILED$/\1/p' "$1" |
+    awk '/^@/ { binary = substr($0, 2); next } { print binary, $0 }')" scenario_alone
 }

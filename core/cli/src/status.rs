@@ -188,6 +188,7 @@ impl Service {
     fn row(&self) -> [String; 7] {
         let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
         let traffic = match (self.condition, &self.reason) {
+            ("active", _) if self.life == UNKNOWN => "to its holder, if that lives".to_owned(),
             ("active", _) => "to its holder".to_owned(),
             ("pass_through", Some(reason)) => format!("to the original pods: {reason}"),
             ("broken", Some(reason)) => format!("broken: {reason}"),
@@ -218,8 +219,11 @@ impl Session {
     }
 }
 
+/// The word of a session that was not watched for long enough.
+const UNKNOWN: &str = "unknown";
+
 fn life(word: &str) -> String {
-    if word == "unknown" { "being watched".to_owned() } else { word.to_owned() }
+    if word == UNKNOWN { "not known yet".to_owned() } else { word.to_owned() }
 }
 
 fn space(lines: &mut Vec<String>) {

@@ -57,6 +57,11 @@ static void handles(void) {
         REFUSED(kt_exchange_closed(exchange, 0, OUT(kt_text), &error));
         CHECK(kt_exchange_free(exchange) == (exchange ? KT_ARGUMENT : KT_OK));
     }
+    FOR_EACH_BAD(kt_cancel, cancel) {
+        CHECK(kt_cancel_now(cancel) == KT_ARGUMENT);
+        CHECK(kt_cancel_use(cancel, NULL) == (cancel ? KT_ARGUMENT : KT_OK));
+        CHECK(kt_cancel_free(cancel) == (cancel ? KT_ARGUMENT : KT_OK));
+    }
     FOR_EACH_BAD(kt_forward, forward) {
         REFUSED(kt_forward_address(forward, OUT(kt_text), &error));
         REFUSED(kt_forward_info(forward, OUT(kt_text), &error));
