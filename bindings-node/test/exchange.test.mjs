@@ -30,6 +30,14 @@ test('a Service comes here and goes back', async () => {
   await until('nothing is left', () => cluster.isClean());
 });
 
+/** Until the session says that it waits for somebody else's Service. */
+async function untilHeld(events) {
+  for await (const event of events) {
+    assert.notEqual(event.type, 'closed');
+    if (/is held by/.test(event.what ?? event.text)) return;
+  }
+}
+
 test('a Service that is held is refused to the next one, or waited for', async () => {
   const sessions = await Promise.all(['one', 'two'].map((who) => connect({ kubeconfig: cluster.kubeconfig, who })));
   const to = (text) => (request, response) => response.end(text);
@@ -47,10 +55,7 @@ test('a Service that is held is refused to the next one, or waited for', async (
     const events = sessions[1].events();
     const second = sessions[1].exchange('orders', { to: to('two'), wait: 120, deadline: 120 }).finally(() => (settled = true));
     second.catch(() => {}); // Awaited below.
-    for await (const event of events) {
-      assert.notEqual(event.type, 'closed');
-      if (event.type === 'progress' && event.what.includes('is held by')) break;
-    }
+    await untilHeld(events);
     assert.equal(settled, false);
     assert.equal(await cluster.ask('orders'), 'one');
     await first.close();
@@ -62,10 +67,7 @@ test('a Service that is held is refused to the next one, or waited for', async (
     const again = sessions[0].events();
     const third = sessions[0].exchange('orders', { to: to('three'), wait: 120, deadline: 120, signal: giveUp.signal });
     third.catch(() => {});
-    for await (const event of again) {
-      assert.notEqual(event.type, 'closed');
-      if (event.type === 'progress' && event.what.includes('is held by')) break;
-    }
+    await untilHeld(again);
     giveUp.abort(new Error('no patience'));
     await assert.rejects(third, { message: 'no patience' });
     assert.equal(await cluster.ask('orders'), 'two');

@@ -49,8 +49,8 @@ test('node:test: what a test started is undone, also when it fails', async () =>
   await until('nothing is left', () => cluster.isClean());
 });
 
-test('jest: its global hooks', async () => {
-  // Hooks like jest's, in the order in which it calls them; jest itself is not installed for this.
+/** Hooks like jest's, which a test calls in the order in which jest does; jest itself is not installed for this. */
+function jestHooks() {
   const hooks = {};
   for (const name of ['beforeAll', 'afterAll', 'beforeEach', 'afterEach']) {
     globalThis[name] = (work, limit) => {
@@ -58,6 +58,11 @@ test('jest: its global hooks', async () => {
       hooks[name] = work;
     };
   }
+  return hooks;
+}
+
+test('jest: its global hooks', async () => {
+  const hooks = jestHooks();
   const kube = require('kubetether/jest').useSession({ kubeconfig: cluster.kubeconfig });
   assert.throws(() => kube.session, /while tests and their hooks run/);
   await hooks.beforeAll();
@@ -71,4 +76,32 @@ test('jest: its global hooks', async () => {
   assert.equal((await late).state.state, 'closed');
   await hooks.afterAll();
   await until('nothing is left', () => cluster.isClean());
+});
+
+test('a namespace for each test', async () => {
+  const hooks = jestHooks();
+  const kube = require('kubetether/jest').useNamespace({ kubeconfig: cluster.kubeconfig });
+  const namespaces = async () => (await cluster.api('GET', '/api/v1/namespaces')).items.map(({ metadata }) => metadata.name);
+  assert.throws(() => kube.name, /while a test and its hooks run/);
+  const names = new Set();
+  for (let round = 0; round < 2; round++) {
+    await hooks.beforeEach();
+    const { name, session } = kube;
+    names.add(name);
+    assert.equal(session.namespace, name);
+    assert.ok((await namespaces()).includes(name));
+    // It is empty.
+    await assert.rejects(kube.exchange('orders', { to: 1 }), { code: 'no_such_target' });
+    await hooks.afterEach();
+    assert.equal(session.state.state, 'closed');
+    assert.ok(!(await namespaces()).includes(name));
+  }
+  assert.equal(names.size, 2);
+
+  // What could not be made needs no undoing.
+  const { id } = await cluster.fault({ verbs: ['create'], resource: 'namespaces', refuse: { code: 403 } });
+  await assert.rejects(hooks.beforeEach(), { code: 'forbidden' });
+  await hooks.afterEach();
+  await cluster.api('DELETE', `/sim/faults/${id}`);
+  assert.throws(() => kube.session, /while a test and its hooks run/);
 });

@@ -15,11 +15,12 @@ import {
   type To,
   clean,
   connect,
+  onLog,
   recover,
   status,
   version,
 } from 'kubetether';
-import { useSession } from 'kubetether/node-test';
+import { useNamespace, useSession } from 'kubetether/node-test';
 import { type Kube, useSession as useSessionOfVitest } from 'kubetether/vitest';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -118,3 +119,14 @@ for (const service of (await status({ patience: 1 })).services) same<typeof serv
 const kube: Kube = useSession({ namespace: 'shop', startDeadline: 10 });
 same<Awaited<ReturnType<typeof kube.exchange>>, Exchange>(true);
 useSessionOfVitest();
+same<typeof kube.session, Session>(true);
+const fresh = useNamespace({ context: 'test' });
+same<typeof fresh.name, string>(true);
+same<typeof fresh.session, Session>(true);
+// @ts-expect-error: it is a new one
+useNamespace({ namespace: 'shop' });
+
+const quiet: () => void = onLog(({ level, target, message }) => console.log(level, target, message), { level: 'debug' });
+quiet();
+// @ts-expect-error: no such level
+onLog(() => {}, { level: 'loud' });
