@@ -60,26 +60,22 @@ impl Session {
         Self::start_holding(config, ()).await
     }
 
-    /// Holds `guard` until the session is over, or a start that was given up is undone.
+    /// Holds `guard` until the session is over, or a start that was given up is undone. Who learns that it is over finds it
+    /// let go of.
     pub(crate) async fn start_holding(config: Config, guard: impl Send + 'static) -> Result<Self> {
         let deadline = Deadline::after(config.start_deadline);
         let (tell, told) = oneshot::channel();
         // A task goes on when the caller gives up, so that a Lease that was made is taken away again.
-        tokio::spawn(async move {
-            if let Some(mut states) = Shared::start(config, deadline, tell).await {
-                let _ = states.wait_for(SessionState::is_over).await;
-            }
-            drop(guard);
-        });
+        tokio::spawn(Shared::start(config, deadline, tell, guard));
         told.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorCode::Internal, "a fault of kubetether itself: the session's start panicked"))
         })
     }
 
     /// One whose Lease is there. From now on its end takes that away.
-    fn of(shared: Shared) -> Self {
+    fn of(shared: Shared, guard: impl Send + 'static) -> Self {
         let shared = Arc::new(shared);
-        keeper::spawn(&shared);
+        keeper::spawn(&shared, guard);
         Self { _last: Arc::new(LastHandle(shared.clone())), shared }
     }
 
@@ -243,7 +239,7 @@ mod tests {
         let shared = Shared::over(Config::new(), fake.cluster(), None);
         let lease = names::lease(&shared.id);
         fake.put::<Lease>(json!({ "metadata": { "name": lease } }));
-        let session = Session::of(shared);
+        let session = Session::of(shared, ());
         let mut states = session.states();
         let (tell, told) = oneshot::channel();
         assert!(tell.send(session).is_ok());

@@ -60,8 +60,9 @@ impl<T: Send + 'static> Call<T> {
         let (teller, kept) = (shared.clone(), runtime.clone());
         let task = runtime.spawn(async move {
             let outcome = AssertUnwindSafe(work).catch_unwind().await;
-            teller.finish(outcome.unwrap_or_else(|panic| Err(panicked(&*panic))));
+            // First: who has closed all there was may fork, and in the child nothing of this may be left.
             drop(kept);
+            teller.finish(outcome.unwrap_or_else(|panic| Err(panicked(&*panic))));
         });
         Self { shared, task, _runtime: Some(runtime) }
     }

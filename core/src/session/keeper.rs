@@ -13,11 +13,11 @@ const WORK: Duration = Duration::from_secs(60);
 
 /// Starts the keeper. It outlives the session's other tasks, since it is the one that stops them, and
 /// ends with the session.
-pub(crate) fn spawn(shared: &Arc<Shared>) {
-    tokio::spawn(keep(shared.clone()));
+pub(crate) fn spawn(shared: &Arc<Shared>, guard: impl Send + 'static) {
+    tokio::spawn(keep(shared.clone(), guard));
 }
 
-async fn keep(shared: Arc<Shared>) {
+async fn keep(shared: Arc<Shared>, guard: impl Send) {
     let mut panicked = shared.tasks.panicked();
     let mut pulse = Pulse::new();
     let (deadline, forced) = loop {
@@ -48,6 +48,8 @@ async fn keep(shared: Arc<Shared>) {
         Ok(()) => reason,
         Err(error) => format!("{reason}; {error}"),
     };
+    // What it holds may be all that this runs on: from here on nothing waits.
+    drop(guard);
     shared.set_state(SessionState::Closed(reason));
     shared.ending.done(outcome);
 }

@@ -75,23 +75,24 @@ impl Drop for Reservation {
 
 impl Shared {
     /// Reads the kubeconfig, reaches the cluster and announces the session; undoes that when nobody waits for it
-    /// any more, or the time is over. Where the session that came of it stands.
+    /// any more, or the time is over. The session that comes of it holds `guard` to its end.
     pub(crate) async fn start(
         config: Config,
         deadline: Deadline,
         mut tell: oneshot::Sender<Result<Session>>,
-    ) -> Option<watch::Receiver<SessionState>> {
+        guard: impl Send + 'static,
+    ) {
         let late = || Error::deadline("the start of the session");
         let connecting = tokio::time::timeout_at(deadline.instant(), Self::connect(config, deadline));
         let connected = tokio::select! {
             connected = connecting => connected.unwrap_or_else(|_| Err(late())),
-            () = tell.closed() => return None,
+            () = tell.closed() => return,
         };
         let shared = match connected {
             Ok(shared) => shared,
             Err(error) => {
                 let _ = tell.send(Err(error));
-                return None;
+                return;
             }
         };
         let creating = lease::create(&shared.cluster, &shared.id, &shared.who, deadline);
@@ -101,11 +102,9 @@ impl Shared {
             Ok(uid) => {
                 shared.tenure.stands(&uid);
                 shared.hub.session(SessionState::Ready);
-                let session = Session::of(shared);
-                let states = session.states();
                 // One that nobody takes any more is dropped, on whichever way, and ends by that.
-                let _ = tell.send(Ok(session));
-                return Some(states);
+                let _ = tell.send(Ok(Session::of(shared, guard)));
+                return;
             }
             Err(error) => {
                 // One that was not answered may have been made all the same.
@@ -117,7 +116,6 @@ impl Shared {
         if unclear && let Err(error) = lease::delete(&cluster, &id, Deadline::after(UNDO)).await {
             tracing::debug!(error = error.report(), "the Lease of a start that failed was not taken away");
         }
-        None
     }
 
     async fn connect(config: Config, deadline: Deadline) -> Result<Self> {
