@@ -28,7 +28,7 @@ python-test: ## the Python package's rung: types, suite, README, examples
 	@tests/run python
 
 # The figures are those of the release build, and of a machine that has nothing else to do.
-python-bench: export KUBETETHER_PROFILE := release
-python-bench: python-env workload ## the Python package's figures on the embedded cluster: target/bench/python.json
-	@cargo build --workspace --locked --release --bin sim
-	@KUBETETHER_SIM=$(CURDIR)/target/release/sim $(PYTHON_ENV)/bin/python $(PYTHON_DIR)/benches/figures.py
+python-bench: export KUBETETHER_PROFILE ?= release
+python-bench: python-env workload ## its figures on the embedded cluster, each with its target: target/bench/python.json (KUBETETHER_PROFILE=dev)
+	@cargo build --workspace --locked --profile $$KUBETETHER_PROFILE --bin sim
+	@KUBETETHER_SIM=$(CURDIR)/target/$$(sed 's/^dev$$/debug/' <<<$$KUBETETHER_PROFILE)/sim $(PYTHON_ENV)/bin/python $(PYTHON_DIR)/benches/figures.py

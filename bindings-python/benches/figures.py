@@ -1,63 +1,76 @@
-"""The package's figures, against an embedded cluster that this starts. Prints a line for each: id, value, unit, bound.
+"""The package's figures, on an embedded cluster that this starts: a table, each with its target, and target/bench/python.json.
 
-    make python KUBETETHER_PROFILE=release
-    target/python/venv/bin/pip install --force-reinstall --no-deps target/python/dist/*.whl
-    target/python/venv/bin/python bindings-python/benches/figures.py
+    make python-bench                           release builds, on a machine that has nothing else to do
+    KUBETETHER_PROFILE=dev make python-bench    debug builds: quick to build, and no measure of anything
 
-The machine should have nothing else to do. Exits with 1 when a bound is missed.
+Exits with 1 when a release build misses a target.
 """
 
 from __future__ import annotations
 
 import http.client
 import http.server
+import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE / "tests"))
 
 from cluster import ROOT, Sim  # noqa: E402
 
-missed = False
+import kubetether  # noqa: E402
+
+figures: list[dict[str, Any]] = []
 
 
-def tell(name: str, value: float, unit: str, bound: float) -> None:
-    global missed
-    missed = missed or value > bound
-    print(f"{name:24} {value:10.3f} {unit:3}  at most {bound:g}{'' if value <= bound else '  MISSED'}", flush=True)
+def tell(name: str, unit: str, runs: list[float], target: float) -> None:
+    """One figure: the median of its runs, and the least and the most of them."""
+    from kubetether import _native
+
+    value, least, most = statistics.median(runs), min(runs), max(runs)
+    reached = value < target
+    measured = {"median": value, "least": least, "most": most, "build": _native.profile()}
+    figures.append({"figure": name, "unit": unit, **measured, "target": target, "reached": reached})
+    spread = f"{least:.2f}..{most:.2f}"
+    print(f"{name:22} {value:8.2f} {unit:4} {spread:18} < {target:g} {'reached' if reached else 'MISSED'}", flush=True)
 
 
 def process_seconds(*arguments: str) -> float:
-    """The shortest of some runs of an interpreter: what it takes when nothing is in the way."""
-    times = []
-    for _ in range(15):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - began)
-    return min(times)
+    """What an interpreter takes from start to end."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def added_milliseconds(without: tuple[str, ...], with_it: tuple[str, ...]) -> list[float]:
+    """What the second takes more than the first: of each the least of some runs, since all that is in the way only adds.
+
+    They take turns, so that a machine that grows slower does so for both.
+    """
+    added = []
+    for _ in range(5):
+        pairs = [(process_seconds(*without), process_seconds(*with_it)) for _ in range(9)]
+        added.append((min(pair[1] for pair in pairs) - min(pair[0] for pair in pairs)) * 1000)
+    return added
 
 
 def imports() -> None:
-    bare = process_seconds("-c", "pass")
-    whole = process_seconds("-c", "import kubetether; kubetether.connect")
-    tell("python.import", (whole - bare) * 1000, "ms", 30)
+    added = added_milliseconds(("-c", "pass"), ("-c", "import kubetether; kubetether.connect"))
+    tell("python.import", "ms", added, 30)
     with tempfile.TemporaryDirectory() as folder:
         test = Path(folder, "test_one.py")
         test.write_text("def test_one(): pass\n")
         pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
-        without, with_it = [], []
-        # One after the other, so that a machine that grows slower does so for both.
-        for _ in range(3):
-            without.append(process_seconds(*pytest, "-p", "no:kubetether"))
-            with_it.append(process_seconds(*pytest))
-        tell("python.plugin.unused", (min(with_it) - min(without)) * 1000, "ms", 5)
+        tell("python.plugin.unused", "ms", added_milliseconds((*pytest, "-p", "no:kubetether"), pytest), 5)
 
 
 def request_seconds(port: int, count: int = 2000) -> float:
@@ -90,61 +103,96 @@ class Plain(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def cluster_figures() -> None:
-    import kubetether
+def exchanges(session: kubetether.Session) -> None:
+    session.exchange("orders", to=9).close()
+    starts = []
+    for _ in range(11):
+        began = time.perf_counter()
+        exchange = session.exchange("orders", to=9)
+        starts.append(time.perf_counter() - began)
+        exchange.close()
+    tell("python.exchange.warm", "s", starts, 0.5)
 
+
+def handlers(session: kubetether.Session) -> None:
+    port = session.forward("orders:8080").port
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Plain)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    added = []
+    for _ in range(5):
+        with session.exchange("orders", to=server.server_address[1]):
+            by_port = request_seconds(port)
+        with session.exchange("orders", to=lambda request: b"ok"):
+            added.append((request_seconds(port) - by_port) * 1000)
+    server.shutdown()
+    server.server_close()
+    tell("python.handler", "ms", added, 0.3)
+
+
+def calls(session: kubetether.Session, count: int = 20_000) -> None:
+    with session.exchange("orders", to=9) as exchange:
+        runs = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(count):
+                exchange.stats  # noqa: B018
+            runs.append((time.perf_counter() - began) / count * 1e6)
+    tell("python.call", "us", runs, 20)
+
+
+def interrupts(session: kubetether.Session) -> None:
+    """From Ctrl-C to the end of the call that waits."""
+    runs = []
+    for _ in range(11):
+        struck: list[float] = []
+
+        def strike() -> None:
+            time.sleep(0.3)
+            struck.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        striker = threading.Thread(target=strike)
+        try:
+            striker.start()
+            session.closed()
+        except KeyboardInterrupt:
+            runs.append((time.perf_counter() - struck[0]) * 1000)
+        striker.join()
+    tell("python.interrupt", "ms", runs, 100)
+
+
+def on_a_cluster() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sim = Sim(Path(folder))
         try:
             sim.cluster.service("orders")
             sim.cluster.wait_for("orders")
             with kubetether.connect(kubeconfig=sim.cluster.kubeconfig) as session:
-                session.exchange("orders", to=9).close()
-                starts = []
-                for _ in range(11):
-                    began = time.perf_counter()
-                    exchange = session.exchange("orders", to=9)
-                    starts.append(time.perf_counter() - began)
-                    exchange.close()
-                tell("python.exchange.warm", statistics.median(starts), "s", 0.5)
-
-                port = session.forward("orders:8080").port
-                server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Plain)
-                threading.Thread(target=server.serve_forever, daemon=True).start()
-                added = []
-                for _ in range(3):
-                    with session.exchange("orders", to=server.server_address[1]):
-                        by_port = request_seconds(port)
-                    with session.exchange("orders", to=lambda request: b"ok"):
-                        added.append(request_seconds(port) - by_port)
-                server.shutdown()
-                server.server_close()
-                tell("python.handler", statistics.median(added) * 1000, "ms", 0.3)
-
-                with session.exchange("orders", to=9) as exchange:
-                    call(lambda: exchange.stats)
+                for figure in (exchanges, handlers, calls, interrupts):
+                    figure(session)
         finally:
             sim.stop()
 
 
-def call(function: Callable[[], object], count: int = 20000) -> None:
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(count):
-            function()
-        times.append((time.perf_counter() - began) / count)
-    tell("python.call", min(times) * 1e6, "µs", 20)
-
-
 def wheel() -> None:
-    wheels = list((ROOT / "target" / "python" / "dist").glob("*.whl"))
-    if wheels:
-        tell("python.wheel", wheels[0].stat().st_size / (1 << 20), "MiB", 15)
+    (built,) = (ROOT / "target" / "python" / "dist").glob("*.whl")
+    tell("python.wheel", "MiB", [built.stat().st_size / (1 << 20)], 15)
+
+
+def main() -> int:
+    from kubetether import _native
+
+    release = _native.profile() == "release"
+    if not release:
+        print(f"A {_native.profile()} build of the native module: these are not its figures.")
+    imports()
+    on_a_cluster()
+    wheel()
+    file = ROOT / "target" / "bench" / "python.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(figures, indent=2) + "\n")
+    return int(release and not all(figure["reached"] for figure in figures))
 
 
 if __name__ == "__main__":
-    imports()
-    cluster_figures()
-    wheel()
-    sys.exit(missed)
+    sys.exit(main())

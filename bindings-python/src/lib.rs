@@ -20,7 +20,7 @@ mod _native {
     #[pymodule_export]
     use super::{
         Events, Exchange, Forward, Session, Task, clean, codes, connect, create_namespace, delete_namespace,
-        log_to, recover, schema, status, version,
+        log_to, profile, recover, schema, status, version,
     };
 }
 
@@ -64,6 +64,12 @@ fn delete_namespace(folder: &str, options: &str, name: &str, call: &str) -> Task
 #[pyfunction]
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// How this was built, `debug` or `release`: a figure means nothing without it.
+#[pyfunction]
+fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
 }
 
 /// The JSON Schema of all options and answers.

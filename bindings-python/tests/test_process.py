@@ -39,8 +39,13 @@ class Program:
         assert line == word, (line, self.process.poll() is not None and self.rest())
 
     def rest(self) -> tuple[str, str]:
-        out, errors = self.process.communicate(timeout=LIMIT)
-        return out, errors
+        try:
+            return self.process.communicate(timeout=2 * LIMIT)
+        except subprocess.TimeoutExpired:
+            # Not one that others suffer from.
+            self.process.kill()
+            out, errors = self.process.communicate()
+            raise AssertionError(f"it does not end; so far: {out}{errors}") from None
 
 
 def run(cluster: Cluster, text: str, *arguments: str) -> tuple[int, str, str]:
@@ -83,9 +88,11 @@ def test_ctrl_c_ends_each_wait(cluster: Cluster, before: str, call: str, somebod
 {before}
 main = threading.get_ident()
 def waits():
-    # In the package's own code, which takes a moment only if it does not wait.
+    # In a call of the package's, which takes a moment only if it does not wait.
     frame = sys._current_frames()[main]
-    return os.path.dirname(kubetether.__file__) in frame.f_code.co_filename
+    while frame and os.path.dirname(kubetether.__file__) not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
 def strike():
     seen = 0
     while seen < 20:
@@ -211,21 +218,26 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
     assert cluster.is_original("orders") and cluster.leases() == []
 
 
-def test_sessions_of_a_child_that_forked_before_are_its_own(cluster: Cluster) -> None:
+def test_who_has_closed_its_sessions_may_fork(cluster: Cluster) -> None:
+    """At once, and as often as it likes."""
     code, out, errors = run(
         cluster,
         """
         session.close()
         del session
-        child = os.fork()
-        with kubetether.connect(kubeconfig=os.environ["KUBECONFIG"], linger=0) as own:
-            own.forward("orders:8080")
-        if child:
-            assert os.waitpid(child, 0)[1] == 0
+        for _ in range(10):
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+            with kubetether.connect(kubeconfig=os.environ["KUBECONFIG"], linger=0) as own:
+                own.forward("orders:8080")
+            del own
+            if child == 0:
+                os._exit(0)
         say("done")
         """,
     )
-    assert (code, sorted(out.split())) == (0, ["done", "done"]), errors
+    assert (code, out.split()) == (0, ["done"]), errors
 
 
 def test_an_interpreter_without_the_gil_is_refused() -> None:
