@@ -26,7 +26,8 @@ static struct silence listen_silently(void) {
     return silence;
 }
 
-static const char *const PATIENT = "{\"linger\": 0, \"start_deadline\": 300, \"who\": \"c@cancel\"}";
+static const char *const PATIENT =
+    "{\"linger\": 0, \"start_deadline\": 300, \"heartbeat\": 20, \"heartbeat_limit\": 200, \"who\": \"c@cancel\"}";
 
 /* What a thread of its own asks for, and what it was told. */
 struct asked {

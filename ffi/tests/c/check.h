@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHECK(condition)                                                                    \
     do {                                                                                    \
@@ -35,6 +36,13 @@ static inline char *own(kt_text *text) {
     memcpy(copy, view.ptr, view.len + 1);
     CHECK(kt_text_free(text) == KT_OK);
     return copy;
+}
+
+/* Seconds. */
+static inline double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 #endif

@@ -1,9 +1,8 @@
 /* churn COUNT: forwards that are started and ended again, one after the other; memory and descriptors stay what they were.
- * Prints what a call costs. KUBECONFIG as in session.c. */
+ * KUBECONFIG as in session.c. */
 #include "check.h"
 
 #include <dirent.h>
-#include <time.h>
 #include <unistd.h>
 
 static long resident_kib(void) {
@@ -33,12 +32,6 @@ static int settled(int wanted) {
     return descriptors();
 }
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 static void once(kt_session *session) {
     const char *call = "{\"destination\": \"orders:8080\"}";
     kt_forward *forward = NULL;
@@ -50,7 +43,6 @@ static void once(kt_session *session) {
 
 int main(int argc, char **argv) {
     int count = argc > 1 ? atoi(argv[1]) : 10000, warm, before, after;
-    const int calls = 100000;
     long kib;
     double start;
     kt_session *session = NULL;
@@ -69,13 +61,6 @@ int main(int argc, char **argv) {
     printf("churn: %ld KiB and %d descriptors, then %ld KiB and %d\n", kib, before, resident_kib(), after);
     CHECK(after <= before);
     CHECK(resident_kib() - kib < 4096);
-    start = now();
-    for (int i = 0; i < calls; i++) {
-        kt_text *state = NULL;
-        OK(kt_session_state(session, &state, &error));
-        CHECK(kt_text_free(state) == KT_OK);
-    }
-    printf("c.call: %.2f us\n", (now() - start) * 1e6 / calls);
     OK(kt_session_close(session, NULL, 0, &error));
     CHECK(kt_session_free(session) == KT_OK && kt_events_free(unheard) == KT_OK);
     return 0;
