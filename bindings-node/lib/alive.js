@@ -29,4 +29,29 @@ class Alive {
   }
 }
 
-module.exports = { Alive };
+/** Something that keeps the process alive when it is told to, until it is over. */
+class Referable {
+  #alive;
+  #over = false;
+
+  /** Keeps the process alive until it is over. */
+  ref() {
+    if (!this.#over) this.#alive ??= new Alive();
+    return this;
+  }
+
+  /** Lets the process end: the default. */
+  unref() {
+    this.#alive?.release();
+    this.#alive = undefined;
+    return this;
+  }
+
+  /** @protected */
+  _over() {
+    this.#over = true;
+    this.unref();
+  }
+}
+
+module.exports = { Alive, Referable };

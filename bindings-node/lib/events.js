@@ -1,6 +1,6 @@
 'use strict';
 
-const { Alive } = require('./alive.js');
+const { Alive, Referable } = require('./alive.js');
 const { ask, call, release } = require('./native.js');
 const unclosed = require('./unclosed.js');
 
@@ -11,12 +11,11 @@ const END = { done: true, value: undefined };
  * One subscription to what happens in a session. The engine holds 256 happenings for it; the oldest give way, and an
  * event `dropped` tells how many. It does not keep the process alive, unless told to by `ref()`.
  */
-class Events {
+class Events extends Referable {
   #handle;
   #signal;
   #stop = new AbortController();
   #last = Promise.resolve();
-  #alive;
   #dropped = 0;
   /** The session is over: what is left to tell comes at once, and is waited for. */
   #ending = false;
@@ -24,6 +23,7 @@ class Events {
   #toTheEnd;
 
   constructor(handle, signal) {
+    super();
     this.#handle = handle;
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, signal]);
     unclosed.watch(this, handle).closed = true;
@@ -80,22 +80,11 @@ class Events {
     this.#end();
   }
 
-  ref() {
-    if (!this.#stop.signal.aborted) this.#alive ??= new Alive();
-    return this;
-  }
-
-  unref() {
-    this.#alive?.release();
-    this.#alive = undefined;
-    return this;
-  }
-
   #end() {
     if (!this.#stop.signal.aborted) {
       const { dropped } = this;
       this.#stop.abort(CLOSED);
-      this.unref();
+      this._over();
       unclosed.forget(this);
       this.#dropped = dropped;
       release(this.#handle);

@@ -1,22 +1,22 @@
 'use strict';
 // What a session and all its handles have.
 
-const { Alive } = require('./alive.js');
+const { Referable } = require('./alive.js');
 const { toSchema } = require('./names.js');
 const { ask, call } = require('./native.js');
 const unclosed = require('./unclosed.js');
 
 /** Something in force until it is closed. */
-class Handle {
+class Handle extends Referable {
   #handle;
   #what;
-  #alive;
   #watched;
   /** What is done here when it is over. */
   #endings = [];
 
   /** `also` is done when it was collected, and must not lead to it. */
   constructor(handle, what, also = undefined) {
+    super();
     this.#handle = handle;
     this.#what = what;
     this.#watched = unclosed.watch(this, handle, what, also);
@@ -43,19 +43,6 @@ class Handle {
     return this._call('closed', {}, { signal, waits: true });
   }
 
-  /** Keeps the process alive until it is closed. */
-  ref() {
-    this.#alive ??= new Alive();
-    return this;
-  }
-
-  /** Lets the process end: the default. */
-  unref() {
-    this.#alive?.release();
-    this.#alive = undefined;
-    return this;
-  }
-
   async [Symbol.asyncDispose]() {
     await this.close();
   }
@@ -67,7 +54,7 @@ class Handle {
   /** What is left to do here when it is over, in the order in which it was said. @protected */
   async _end() {
     this.#watched.closed = true;
-    this.unref();
+    this._over();
     for (const end of this.#endings.splice(0)) await end();
   }
 

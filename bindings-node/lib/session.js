@@ -76,20 +76,35 @@ class Session extends Handle {
   }
 }
 
-/** All traffic of a Service comes here. */
-class Exchange extends Handle {
-  #told;
+/** What is in force in a session. */
+class InSession extends Handle {
+  #id;
 
-  constructor(session, { handle, info }, served) {
-    super(handle, `the exchange of ${info.service}`, served.close);
-    this._whenEnded(served.close);
+  constructor(session, { handle, info }, what, also) {
+    super(handle, what, also);
     this.session = session;
-    this.#told = info;
+    this.#id = info.handle;
   }
 
   /** Tells the handles of a session apart; events carry it. */
   get id() {
-    return this.#told.handle;
+    return this.#id;
+  }
+
+  /** What has gone through it so far. */
+  get stats() {
+    return this._ask('stats');
+  }
+}
+
+/** All traffic of a Service comes here. */
+class Exchange extends InSession {
+  #told;
+
+  constructor(session, given, served) {
+    super(session, given, `the exchange of ${given.info.service}`, served.close);
+    this._whenEnded(served.close);
+    this.#told = given.info;
   }
 
   get service() {
@@ -110,26 +125,15 @@ class Exchange extends Handle {
   get safety() {
     return this._ask('safety');
   }
-
-  /** What has come here so far. */
-  get stats() {
-    return this._ask('stats');
-  }
 }
 
 /** A local port that leads to a place in the cluster. */
-class Forward extends Handle {
+class Forward extends InSession {
   #told;
 
-  constructor(session, { handle, info }) {
-    super(handle, `the forward to ${info.destination}`);
-    this.session = session;
-    this.#told = info;
-  }
-
-  /** Tells the handles of a session apart; events carry it. */
-  get id() {
-    return this.#told.handle;
+  constructor(session, given) {
+    super(session, given, `the forward to ${given.info.destination}`);
+    this.#told = given.info;
   }
 
   get destination() {
@@ -152,11 +156,6 @@ class Forward extends Handle {
   /** Where it leads, for a client of such a protocol. */
   url(path = '', scheme = 'http') {
     return `${scheme}://${this.address}${path}`;
-  }
-
-  /** What has gone through it so far. */
-  get stats() {
-    return this._ask('stats');
   }
 }
 

@@ -80,6 +80,8 @@ test('ref() keeps it alive until it is closed or told to unref()', async () => {
       process.stdin.destroy();
       session.unref();
       await exchange.close();
+      // What is over has nothing to live for.
+      exchange.ref();
       console.log('closed');
     });
     process.stdin.unref();
