@@ -224,6 +224,15 @@ async fn attach(shared: &Shared, deadline: Deadline) -> Result<Gateway> {
                 tracing::debug!(error = error.report(), "a gateway of no use is replaced");
                 job::discard(cluster, &job, deadline).await?;
             }
+            // Another session was done with it before this one came, so it ended, and well.
+            Err(error)
+                if error.code() == ErrorCode::AgentStart
+                    && deadline.left() > PATIENCE
+                    && job::has_ended_well(cluster, &job, deadline).await? =>
+            {
+                tracing::debug!(error = error.report(), "a gateway that has ended is replaced");
+                job::remove(cluster, agent, &name, &uid, deadline).await?;
+            }
             Err(error) => {
                 // One that does not start for us does not start for others; one that runs may be theirs.
                 let useless = ours || error.code() == ErrorCode::AgentStart;

@@ -104,6 +104,18 @@ pub(super) async fn is_bereft(cluster: &Cluster, job: &Job, deadline: Deadline) 
     Ok(pods.all(is_leaving))
 }
 
+/// Whether it is gone, or a pod of its name came to its end as a gateway does that was asked to.
+pub(super) async fn has_ended_well(cluster: &Cluster, job: &Job, deadline: Deadline) -> Result<bool> {
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let found = cluster.find::<Job>(&name, deadline).await?;
+    if found.is_none_or(|found| found.metadata.uid != job.metadata.uid) {
+        return Ok(true);
+    }
+    let ended =
+        |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
+    Ok(cluster.list::<Pod>(&pod_wait::selector(&name), deadline).await?.iter().any(ended))
+}
+
 fn is_leaving(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
@@ -161,5 +173,35 @@ fn job(name: &str, agent: &Agent, host: &Host, config: &Config) -> Job {
             ..Default::default()
         }),
         status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::api::fake::Fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_another_session_had_end_is_no_failure() {
+        let (fake, deadline) = (Fake::default(), Deadline::secs(5));
+        let cluster = fake.cluster();
+        fake.put::<Job>(json!({ "metadata": { "name": "gateway" } }));
+        let job: Job = fake.get("gateway").unwrap();
+        let pod = |name: &str, phase: &str| {
+            let labels = names::labels(names::ROLE_GATEWAY, "gateway");
+            fake.put::<Pod>(
+                json!({ "metadata": { "name": name, "labels": labels }, "status": { "phase": phase } }),
+            );
+        };
+        pod("one", "Failed");
+        assert!(!has_ended_well(&cluster, &job, deadline).await.unwrap(), "it could not start");
+        pod("two", "Succeeded");
+        assert!(has_ended_well(&cluster, &job, deadline).await.unwrap());
+        let mut other = job.clone();
+        other.metadata.uid = Some("of another one".into());
+        pod("two", "Failed");
+        assert!(has_ended_well(&cluster, &other, deadline).await.unwrap(), "it is not there any more");
     }
 }
