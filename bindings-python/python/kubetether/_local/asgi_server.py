@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import traceback
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, Callable, Optional
 
@@ -141,29 +140,28 @@ class AsgiServer:
         except asyncio.IncompleteReadError:
             return False
         except BadRequest as error:
-            response = Response(f"{error}\n", error.status)
-            bytes_, _, _ = response_head(error.status, [("Connection", "close")], request, len(response.body))  # type: ignore[arg-type]
-            writer.write(bytes_ + response.body)  # type: ignore[operator]
+            response = error.response()
+            assert isinstance(response.body, bytes)
+            head, _, _ = response_head(response.status, response.headers, request, len(response.body))
+            writer.write(head + response.body)
             await writer.drain()
             return False
         entry = self.log.begin(request)
         exchange = _Exchange(request, reader, writer, length, entry)
-        problem = ""
         try:
             await self._app(self._scope(request, writer), exchange.receive, exchange.send)
             if not exchange.ended:
                 raise RuntimeError("the app returned before its answer was complete")
+            entry.answered(exchange.status)
         except (OSError, asyncio.IncompleteReadError, BadRequest) as error:
-            problem = f"cut: {error}"
+            entry.cut(error)
             exchange.alive = False
         except asyncio.CancelledError:
-            self.log.end(entry, exchange.status, "cut: the server was stopped")
+            entry.cut("the server was stopped")
             raise
         except Exception as error:
-            entry.error = problem = traceback.format_exc()
-            _log.warning("%s %s: the app raised %r", request.method, request.target, error)
+            entry.raised(error)
             exchange.alive = await exchange.failed(error)
-        self.log.end(entry, exchange.status, problem)
         return exchange.alive and await exchange.skip()
 
     def _scope(self, request: Request, writer: asyncio.StreamWriter) -> MutableMapping[str, Any]:

@@ -22,6 +22,10 @@ class BadRequest(Exception):
         super().__init__(why)
         self.status = status
 
+    def response(self) -> Response:
+        """The answer, which is the connection's last."""
+        return Response(f"{self}\n", self.status, {"Connection": "close"})
+
 
 class Headers(Mapping[str, str]):
     """Header fields in their order; looked up in any case. The first of several with one name wins."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .http import Request
+
+_log = logging.getLogger("kubetether.local")
 
 #: Entries that are kept; older ones go.
 ENTRIES = 1000
@@ -32,9 +36,19 @@ class Entry:
         self.error = ""
 
     def answered(self, status: int) -> None:
-        """The answer begins. Said before the caller can see any of it, so that who has an answer finds it here."""
+        """The answer begins, or is over. Said before the caller can see it, so that who has an answer finds it here."""
         self.status = status
         self.seconds = time.time() - self.at
+
+    def cut(self, why: object) -> None:
+        """The answer was not sent to its end."""
+        self.error = f"cut: {why}"
+        self.seconds = time.time() - self.at
+
+    def raised(self, error: Exception) -> None:
+        """What is to answer raised this."""
+        self.error = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        _log.warning("%s: the handler raised %r", self.line, error)
 
     def __str__(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.at)) + f".{int(self.at % 1 * 1000):03}"
@@ -58,10 +72,6 @@ class Log:
             self._came += 1
             self._entries.append(entry)
         return entry
-
-    def end(self, entry: Entry, status: int, error: str = "") -> None:
-        entry.answered(status)
-        entry.error = error
 
     def lines(self) -> list[str]:
         """One text per request, oldest first; the first says how many older ones there were."""

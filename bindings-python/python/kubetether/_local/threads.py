@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import traceback
 from collections.abc import Iterable
 from typing import BinaryIO, Callable, Optional, Union, cast
 
@@ -24,8 +22,6 @@ from .http import (
 )
 from .log import Entry
 from .server import LocalServer
-
-_log = logging.getLogger("kubetether.local")
 
 #: Beyond it a body that was not read is not read to its end for the sake of the connection.
 _SKIP = 1 << 20
@@ -54,29 +50,27 @@ class HttpServer(LocalServer):
             request = parse_head(head)
             length = body_length(request)
         except BadRequest as error:
-            Answer(connection, request).whole(Response(f"{error}\n", error.status, {"Connection": "close"}))
+            Answer(connection, request).whole(error.response())
             return False
         body = BodyReader(connection, source, length, wants_continue(request))
         entry = self.log.begin(request)
         answer = Answer(connection, request, entry)
-        problem = ""
         try:
             self.respond(request, body, answer)
             answer.finish()
+            entry.answered(answer.status)
         except (OSError, BadRequest) as error:
-            problem = f"cut: {error}"
+            entry.cut(error)
             if isinstance(error, BadRequest) and not answer.begun:
-                answer.whole(Response(f"{error}\n", error.status, {"Connection": "close"}))
+                answer.whole(error.response())
             answer.alive = False
         except Exception as error:
-            entry.error = problem = traceback.format_exc()
-            _log.warning("%s %s: the handler raised %r", request.method, request.target, error)
+            entry.raised(error)
             if not answer.begun:
                 answer.whole(Response(f"the handler raised {error!r}\n", 500))
             else:
                 # Half an answer must not look like a whole one.
                 answer.alive = False
-        self.log.end(entry, answer.status, problem)
         return answer.alive and body.skip()
 
 
