@@ -1,6 +1,6 @@
 """The service is tested where it lives: the cluster's `orders` is this process for the length of each test.
 
-    pytest --kube-namespace=shop
+    kubectl --namespace shop apply -f shop.yaml && pytest --kube-namespace=shop
 
 Callers in the cluster, and the local port that stands for one here, get their answers from the Flask app below; what the app
 asks of `payments` comes to a stub.
