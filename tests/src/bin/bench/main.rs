@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "a command that prints a table")]
 
+mod clean;
+mod embedded;
 mod exchange;
 mod figure;
 mod link;
@@ -49,11 +51,18 @@ fn main() -> ExitCode {
         ("restore", |_| safety::client()),
         ("interceptor", |_| safety::interceptors()),
         ("agent", |_| memory::measure()),
+        ("clean", |_| clean::measure()),
+        ("sim", |_| embedded::start()),
+        ("demo", |_| embedded::demo()),
         ("link", link::measure),
     ] {
         if wanted.has(group) {
             figures.extend(measure(&wanted));
         }
+    }
+    if figures.is_empty() {
+        println!("there are no such figures");
+        return ExitCode::FAILURE;
     }
     print!("{}", figure::table(&figures));
     match figure::write(&figures) {
