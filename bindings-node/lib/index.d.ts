@@ -79,7 +79,7 @@ export interface SessionOptions extends ReachOptions {
   readonly drain?: number | undefined;
   /** The memory limit of an agent's container, in bytes. Default: 128 MiB; at least 32 MiB. */
   readonly agentMemory?: number | undefined;
-  /** What the links of the session may hold in this process, in bytes. Default: 64 MiB; at least 8 MiB. */
+  /** What the links of the session may hold in this process, in bytes. Default: 96 MiB; at least 8 MiB. */
   readonly memory?: number | undefined;
 }
 

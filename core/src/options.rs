@@ -96,7 +96,7 @@ options! {
         drain: Option<Seconds>,
         /// The memory limit of an agent's container, in bytes. Default: 128 MiB; at least 32 MiB.
         agent_memory: Option<u64>,
-        /// What the links of the session may hold in this process, in bytes. Default: 64 MiB; at least 8 MiB.
+        /// What the links of the session may hold in this process, in bytes. Default: 96 MiB; at least 8 MiB.
         memory: Option<u64>,
     }
 

@@ -40,7 +40,7 @@ class SessionOptions(TypedDict, total=False):
     drain: Union[float, None]
     #: The memory limit of an agent's container, in bytes. Default: 128 MiB; at least 32 MiB.
     agent_memory: Union[int, None]
-    #: What the links of the session may hold in this process, in bytes. Default: 64 MiB; at least 8 MiB.
+    #: What the links of the session may hold in this process, in bytes. Default: 96 MiB; at least 8 MiB.
     memory: Union[int, None]
 
 

@@ -84,8 +84,9 @@ impl Limits {
     /// How much of the budget one link may have at most, by kind.
     pub(crate) fn apply(&self, config: LinkConfig) -> LinkConfig {
         let third = self.budget.total() / 3;
+        // What is on its way to the agent is seldom in its memory.
         config
-            .link_window(third.min(48 << 20))
+            .link_window((self.budget.total() / 5 * 2).min(48 << 20))
             .unacknowledged(third.min(36 << 20))
             .queued(usize::try_from(third / 4).unwrap_or(usize::MAX).min(8 << 20))
             .budget(self.budget.clone())
