@@ -41,7 +41,10 @@ def tell(name: str, unit: str, runs: list[float], target: float) -> None:
     measured = {"median": value, "least": least, "most": most, "build": _native.profile()}
     figures.append({"figure": name, "unit": unit, **measured, "target": target, "reached": reached})
     spread = f"{least:.2f}..{most:.2f}"
-    print(f"{name:22} {value:8.2f} {unit:4} {spread:18} < {target:g} {'reached' if reached else 'MISSED'}", flush=True)
+    verdict = "reached" if reached else "MISSED"
+    if least < target <= most:
+        verdict += ", but not by each run: the machine was busy, or it is close"
+    print(f"{name:22} {value:8.2f} {unit:4} {spread:18} < {target:g} {verdict}", flush=True)
 
 
 def process_seconds(*arguments: str) -> float:
@@ -69,7 +72,9 @@ def imports() -> None:
     with tempfile.TemporaryDirectory() as folder:
         test = Path(folder, "test_one.py")
         test.write_text("def test_one(): pass\n")
-        pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
+        # Without those plugins that only take time.
+        others = [word for name in ("asyncio", "anyio", "timeout", "xdist", "cacheprovider") for word in ("-p", f"no:{name}")]
+        pytest = ("-W", "error", "-m", "pytest", "-q", *others, str(test))
         tell("python.plugin.unused", "ms", added_milliseconds((*pytest, "-p", "no:kubetether"), pytest), 5)
 
 
