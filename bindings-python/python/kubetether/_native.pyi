@@ -14,6 +14,7 @@ __all__ = [
     "create_namespace",
     "delete_namespace",
     "log_to",
+    "profile",
     "recover",
     "schema",
     "status",
