@@ -53,8 +53,12 @@ pub async fn sweep(at: &Scenario) {
     }
     delete!(Deployment, Job, ConfigMap, Lease);
     for service in services.list(&ours).await.unwrap_or_else(|error| panic!("services: {error}")) {
-        let deleted = services.delete(&service.name_any(), &whole).await;
-        deleted.unwrap_or_else(|error| panic!("service: {error}"));
+        match services.delete(&service.name_any(), &whole).await {
+            Ok(_) => {}
+            // It went with the Deployment that owns it.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("service: {error}"),
+        }
     }
     at.cleaned_up(LONG).await;
 }
