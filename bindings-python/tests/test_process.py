@@ -229,9 +229,24 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
         """
         import gc
         exchange = session.exchange("orders", to=lambda request: "here")
+        forward = session.forward("orders:8080")
+        events = session.events()
         child = os.fork()
         if child == 0:
+            # One that hangs is ended by this.
+            signal.alarm(60)
+            for each in (session, exchange, forward):
+                assert repr(each).endswith(": of another process>"), repr(each)
             for call in (
+                lambda: session.state,
+                lambda: exchange.state,
+                lambda: exchange.stats,
+                lambda: exchange.safety,
+                lambda: forward.state,
+                lambda: forward.stats,
+                lambda: events.taken(),
+                lambda: events.dropped,
+                lambda: events.next(),
                 lambda: session.forward("orders:8080"),
                 lambda: session.close(),
                 lambda: exchange.close(),
@@ -243,7 +258,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
                     say("went on")
                 except kubetether.ForkedError:
                     say("forked")
-            del session, exchange
+            del session, exchange, forward, events
             gc.collect()
             sys.exit(0)   # runs what is registered for the end
         assert os.waitpid(child, 0)[1] == 0
@@ -251,7 +266,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
         session.close()
         """,
     )
-    assert (code, out.split()) == (0, 5 * ["forked"]), errors
+    assert (code, out.split()) == (0, 14 * ["forked"]), errors
     assert cluster.is_original("orders") and cluster.leases() == []
 
 
