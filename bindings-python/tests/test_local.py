@@ -14,7 +14,8 @@ import pytest
 from cluster import ask, urllib, wait_until
 
 import kubetether
-from kubetether._local import Endpoints, asgi_server, handler, server
+from kubetether._local import Endpoints, Wrapped, asgi_server, handler, server
+from kubetether._local.log import Log
 
 
 @contextmanager
@@ -270,6 +271,22 @@ def test_who_is_refused_is_told_of(few: None) -> None:
     finally:
         go_on.set()
         endpoints.stop()
+
+
+def test_a_server_whose_start_is_interrupted_is_stopped() -> None:
+    class Slow:
+        log, port, stopped = Log(), 0, 0
+
+        def start(self) -> None:
+            raise KeyboardInterrupt
+
+        def stop(self) -> None:
+            self.stopped += 1
+
+    slow = Slow()
+    with pytest.raises(KeyboardInterrupt):
+        Endpoints({80: 9, 81: Wrapped(lambda: slow)})
+    assert slow.stopped == 1
 
 
 def test_what_a_handler_raises_is_in_the_log() -> None:

@@ -322,7 +322,7 @@ def test_a_fork_has_its_own_asyncio_and_log(cluster: Cluster) -> None:
             if child:
                 break
             # One that hangs is ended by this.
-            signal.alarm(60)
+            signal.alarm(100)
             Told.lines = 0
             asyncio.run(once())
             gc.collect()
