@@ -18,7 +18,7 @@ import pytest
 from cluster import LIMIT, Cluster, wait_until
 
 import kubetether
-from kubetether import pytest_plugin
+from kubetether import _native, pytest_plugin
 from kubetether._pytest import namespace
 from kubetether._pytest.kube import Kube
 
@@ -353,8 +353,8 @@ def test_a_namespace_that_may_be_there_is_taken_away(
 ) -> None:
     """And a cluster that answers too late is there: no reason to skip."""
     gone = Closing()
-    monkeypatch.setattr(namespace._native, "create_namespace", lambda *_: Closing(error))
-    monkeypatch.setattr(namespace._native, "delete_namespace", lambda folder, where, name, call: gone.close(call))
+    monkeypatch.setattr(_native, "create_namespace", lambda *_: Closing(error))
+    monkeypatch.setattr(_native, "delete_namespace", lambda folder, where, name, call: gone.close(call))
     config = SimpleNamespace(getoption=lambda name: name == "kube_skip_unreachable", getini=lambda name: "")
     with pytest.raises(BaseException) as caught:
         next(namespace.fresh(SimpleNamespace(config=config)))  # type: ignore[arg-type]
