@@ -38,6 +38,14 @@ impl Events {
         Self { runtime, shared: Arc::new(shared) }
     }
 
+    /// Whether it may be asked what is there: [`ready`](Self::ready) looks for itself.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::ErrorCode::Forked) in a process that was forked from its own.
+    pub fn check(&self) -> Result<()> {
+        self.runtime.check()
+    }
+
     /// Waits until there is an event to be taken; `false` at the end, when there never will be one again.
     pub fn ready(&self) -> Call<bool> {
         let next = self.shared.next();
