@@ -268,6 +268,7 @@ int main(void) {
         OK(kt_forward_close(one, NULL, 0, &error));
         CHECK(kt_forward_free(one) == KT_OK);
     }
+    CHECK(kt_events_dropped(slow) > 0);
     OK(kt_events_next(slow, 60000, &text, &error));
     told = own(text);
     CHECK(strstr(told, "\"type\":\"snapshot\"") != NULL);
