@@ -70,10 +70,11 @@ impl Events {
         self.shared.next().event.pop_front()
     }
 
-    /// How many events this subscription has lost by being slow.
+    /// How many events this subscription has lost by being slow, also when nobody takes them any more.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.next().dropped
+        // Whoever waits has the subscription, and is not behind.
+        self.shared.source.try_lock().map_or_else(|_| self.shared.next().dropped, |source| source.dropped())
     }
 }
 
