@@ -123,7 +123,7 @@ impl Slices {
         assert!(!gone.is_empty(), "none was taken away:\n{self}");
         for version in gone {
             let ready = |one: &&Told| matches!(&one.what, What::Own { .. }) && one.version < version;
-            let last = told.iter().filter(ready).next_back();
+            let last = told.iter().rfind(ready);
             let is_ready = last.is_some_and(|one| matches!(one.what, What::Own { ready: true, .. }));
             assert!(is_ready, "at {version} nobody else was there:\n{self}");
         }
