@@ -275,13 +275,19 @@ fn config(message: String) -> Error {
 
 /// Kubernetes' rule for most object names: an RFC 1123 subdomain of at most 253 characters.
 fn is_object_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// That for namespaces: an RFC 1123 label of at most 63 characters.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// Host names may carry upper case, underscores and a final dot, which object names may not.

@@ -1,7 +1,7 @@
 //! Where inbound traffic goes on this machine.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{Error, ErrorCode};
@@ -100,6 +100,9 @@ impl To {
     pub(crate) fn resolve(&self, offered: &[Offered]) -> Result<Vec<(u16, Local)>, Error> {
         let mut map: Vec<(u16, Local)> = Vec::new();
         for entry in &self.entries {
+            if let Local::Unix(path) = &entry.local {
+                is_socket_path(path)?;
+            }
             let number = pick(entry, offered)?;
             if map.iter().any(|(taken, _)| *taken == number) {
                 return Err(no_port(
@@ -111,6 +114,20 @@ impl To {
         }
         Ok(map)
     }
+}
+
+/// The system takes no other: `sockaddr_un` holds the path and the NUL behind it in 108 bytes on Linux (unix(7)), in 104 on
+/// macOS.
+fn is_socket_path(path: &Path) -> Result<(), Error> {
+    const MOST: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let why = match bytes.len() {
+        1..=MOST if !bytes.contains(&0) => return Ok(()),
+        1..=MOST => "has a NUL in it".to_owned(),
+        length => format!("has {length} bytes, and may have 1 to {MOST}"),
+    };
+    let shown: String = path.to_string_lossy().chars().take(MOST).collect();
+    Err(Error::new(ErrorCode::Config, format!("the path of the Unix socket {shown:?} {why}")))
 }
 
 fn pick(entry: &Entry, offered: &[Offered]) -> Result<u16, Error> {
@@ -207,6 +224,16 @@ fn split_service_port(text: &str) -> (&str, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_that_no_socket_can_have_are_refused() {
+        let there = offered(&[(80, "http", 8080)]);
+        for (path, good) in
+            [("/x".to_owned(), true), ("/x\0y".into(), false), (format!("/{}", "x".repeat(120)), false)]
+        {
+            assert_eq!(To::unix(path.as_str()).resolve(&there).is_ok(), good, "{path:?}");
+        }
+    }
 
     fn offered(list: &[(u16, &str, u16)]) -> Vec<Offered> {
         list.iter()

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+use crate::target::is_namespace;
+
 pub(crate) use self::error::LoadError;
 use self::file::Kubeconfig;
 pub(crate) use self::file::{Cluster, Exec, Secret, User};
@@ -77,6 +79,16 @@ pub(crate) struct Selected {
 
 /// Finds, reads and merges the kubeconfig and chooses from it.
 pub(crate) fn select(options: Options<'_>, around: Surroundings<'_>) -> Result<Selected, LoadError> {
+    let selected = choose(options, around)?;
+    // It becomes a part of the paths of requests.
+    if is_namespace(&selected.namespace) {
+        Ok(selected)
+    } else {
+        Err(LoadError::Namespace { name: selected.namespace })
+    }
+}
+
+fn choose(options: Options<'_>, around: Surroundings<'_>) -> Result<Selected, LoadError> {
     let files = Files::read(options.kubeconfig, around.env)?;
     let chosen = options.context.filter(|name| !name.is_empty());
     let name = chosen.unwrap_or(&files.merged.current_context);

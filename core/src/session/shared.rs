@@ -390,6 +390,7 @@ impl From<LoadError> for Error {
     fn from(error: LoadError) -> Self {
         let code = match &error {
             LoadError::NoSuchContext { .. } | LoadError::NoCurrentContext { .. } => ErrorCode::NoSuchContext,
+            LoadError::Namespace { .. } => ErrorCode::Config,
             _ => ErrorCode::Kubeconfig,
         };
         let message = error.to_string();

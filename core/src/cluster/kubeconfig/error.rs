@@ -42,6 +42,14 @@ pub(crate) enum LoadError {
     )]
     NoSuchCluster { context: String, cluster: String },
 
+    /// The namespace, by option or of the context, is none.
+    #[error(
+        "{:?} is no namespace: its name has 1 to 63 lower-case letters, digits and `-`, and begins and ends with a \
+         letter or digit; give another, or mend the context (`kubectl config set-context`)",
+        name.chars().take(80).collect::<String>()
+    )]
+    Namespace { name: String },
+
     /// The cluster's address is missing or is none.
     #[error("cluster \"{cluster}\" has no usable server address (\"{server}\"): {problem}")]
     Server { cluster: String, server: String, problem: String },

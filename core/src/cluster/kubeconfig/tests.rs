@@ -301,3 +301,17 @@ fn a_pod_is_asked_last_and_only_if_nothing_else_chooses() {
     place.write("a", one("red", "https://a"));
     assert_eq!(place.chosen().context.as_deref(), Some("red"));
 }
+
+#[test]
+fn what_is_no_namespace_never_becomes_a_part_of_a_request() {
+    let mut place = Place::new();
+    place.write("a", one("red", "https://a"));
+    place.list(&["a"]);
+    let given = |namespace| place.select(Options { namespace: Some(namespace), ..Options::default() });
+    assert_eq!(given("shop-2").unwrap().namespace, "shop-2");
+    let long = "x".repeat(64);
+    for name in ["../../x", "default?x=1", "a\0b", "Shop", "a.b", "-a", "a-", " ", long.as_str()] {
+        let refused = given(name);
+        assert!(matches!(refused, Err(LoadError::Namespace { .. })), "{name}: {refused:?}");
+    }
+}
