@@ -42,7 +42,11 @@ static void well(const struct library *by, kt_status status, kt_error *error, in
     fprintf(stderr, "line %d: %s\n", line, by->report(error).ptr);
     exit(1);
 }
-#define WELL(call) well(by, (call), error, __LINE__)
+#define WELL(call)                                                                          \
+    do {                                                                                    \
+        const kt_status status_ = (call);                                                   \
+        well(by, status_, error, __LINE__);                                                 \
+    } while (0)
 
 static kt_session *start(const struct library *by, const char *kubeconfig) {
     char options[4096];
