@@ -2,6 +2,7 @@
 // What a session and all its handles have.
 
 const { Referable } = require('./alive.js');
+const { given, throwIfAborted } = require('./given.js');
 const { toSchema } = require('./names.js');
 const { ask, call } = require('./native.js');
 const unclosed = require('./unclosed.js');
@@ -31,8 +32,9 @@ class Handle extends Referable {
    * Puts back what it changed, and returns when that is so. May be called again. What is not done by then, or was given up,
    * goes on in the background, and what is here for it stays until then: callers may still come.
    */
-  async close({ signal, ...options } = {}) {
-    signal?.throwIfAborted();
+  async close(how = {}) {
+    const { signal, ...options } = given(how, 'close()');
+    throwIfAborted(signal);
     // Asked to close is as good as closed: that it fails is told by this, not by a warning.
     this.#watched.closed = true;
     try {

@@ -3,6 +3,7 @@
 
 const { Alive } = require('./alive.js');
 const { KubetetherError } = require('./errors.js');
+const { throwIfAborted } = require('./given.js');
 const { FOLDER, load } = require('./load.js');
 const { fromSchema } = require('./names.js');
 
@@ -33,9 +34,12 @@ function settle(number, error, result, handle) {
   else call.reject(failure(error, call.from));
 }
 
-/** What JSON has no word for is refused by the engine, not taken for nothing. */
+/** What JSON has no word for is refused, here or by the engine, not taken for nothing. */
 function json(options) {
-  return JSON.stringify(options, (_, value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value));
+  return JSON.stringify(options, (key, value) => {
+    if (typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`${key}: it is a ${typeof value}`);
+    return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+  });
 }
 
 function parse(json) {
@@ -55,10 +59,10 @@ function failure(text, from) {
  * background. The process stays alive meanwhile, unless it only `waits` for something to happen.
  */
 function call(method, handle, options, { session = {}, signal, waits = false } = {}) {
-  if (signal?.aborted) return Promise.reject(signal.reason);
   const from = {};
   Error.captureStackTrace(from, call);
   return new Promise((resolve, reject) => {
+    throwIfAborted(signal);
     const number = native().call(method, handle, json(options), json(session));
     const alive = waits ? undefined : new Alive();
     const abort = () => {

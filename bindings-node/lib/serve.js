@@ -33,12 +33,12 @@ async function serve(target, what) {
 
 async function serveOne(target, what) {
   if (typeof target === 'number' || typeof target === 'string') return { to: target, close: async () => {} };
-  if (typeof target === 'function') return serveListener(listenerOf(target, what));
+  if (typeof target === 'function' && !/^class\b/.test(target)) return serveListener(listenerOf(target, what));
   if (typeof target === 'object' && target !== null) {
     if (typeof target.listen === 'function' && typeof target.address === 'function') return serveServer(target);
     if (typeof target.listener === 'function') return serveListener(target.listener.bind(target));
     if (typeof target.fetch === 'function') return serveListener(fetchListener(target.fetch.bind(target), what));
-    if (typeof target.port === 'number') return { to: address(target.host ?? LOOPBACK, target.port), close: async () => {} };
+    if (typeof target.port === 'number' && typeof (target.host ?? LOOPBACK) === 'string') return { to: address(target.host ?? LOOPBACK, target.port), close: async () => {} };
   }
   throw new TypeError(
     `to: ${kind(target)} is none of: a port, { host, port }, the path of a unix socket, an http.Server, ` +
@@ -97,6 +97,7 @@ function address(host, port) {
 
 function kind(value) {
   if (value === null) return 'null';
+  if (typeof value === 'function') return `the class ${value.name}`;
   if (typeof value !== 'object') return String(value);
   return `an object of ${value.constructor?.name ?? 'no class'}`;
 }

@@ -1,6 +1,7 @@
 'use strict';
 
 const { Events } = require('./events.js');
+const { given, throwIfAborted } = require('./given.js');
 const { Handle } = require('./handle.js');
 const { toSchema } = require('./names.js');
 const { call, events } = require('./native.js');
@@ -39,12 +40,13 @@ class Session extends Handle {
   }
 
   /** Exchanges a Service: all its traffic comes here from when this resolves. */
-  async exchange(target, { to, signal, ...options }) {
-    signal?.throwIfAborted();
+  async exchange(target, how) {
+    const { to, signal, ...options } = given(how, 'exchange()');
+    throwIfAborted(signal);
     const served = await serve(to, target);
     try {
-      const given = { ...toSchema(options), target, to: served.to };
-      return this.#hold(new Exchange(this, await this._call('exchange', given, { signal }), served));
+      const asked = { ...toSchema(options), target, to: served.to };
+      return this.#hold(new Exchange(this, await this._call('exchange', asked, { signal }), served));
     } catch (error) {
       await served.close();
       throw error;
@@ -52,7 +54,8 @@ class Session extends Handle {
   }
 
   /** Opens a local port that leads to a place in the cluster. */
-  async forward(destination, { signal, ...options } = {}) {
+  async forward(destination, how = {}) {
+    const { signal, ...options } = given(how, 'forward()');
     return this.#hold(new Forward(this, await this._call('forward', { ...toSchema(options), destination }, { signal })));
   }
 
@@ -173,7 +176,8 @@ class Forward extends InSession {
 }
 
 /** Starts a session. */
-async function connect({ signal, ...options } = {}) {
+async function connect(how = {}) {
+  const { signal, ...options } = given(how, 'connect()');
   return new Session(await call('connect', 0, {}, { session: toSchema(options), signal }));
 }
 

@@ -133,11 +133,31 @@ test('endpoints for the ports of a Service', async () => {
 });
 
 test('what is no target is refused before anything happens', async () => {
-  for (const to of [undefined, null, {}, { port: '80' }, true, Symbol('x')]) {
+  for (const to of [undefined, null, {}, { port: '80' }, { host: 3, port: 80 }, true, Symbol('x'), class Server {}]) {
     await assert.rejects(session.exchange('orders', { to }), TypeError);
   }
   for (const to of ['', 'no port', 0, 70_000, 80.5]) {
     await assert.rejects(session.exchange('orders', { to }), { code: 'config' }, String(to));
+  }
+});
+
+test('options of no use are refused before anything happens', async () => {
+  const controller = new AbortController();
+  for (const signal of [controller, 3, {}]) {
+    const refused = { name: 'TypeError', message: /^signal: .* is no AbortSignal/ };
+    await assert.rejects(connect({ kubeconfig: cluster.kubeconfig, signal }), refused);
+    await assert.rejects(session.forward('orders:80', { signal }), refused);
+    await assert.rejects(session.exchange('orders', { to: 80, signal }), refused);
+    await assert.rejects(session.close({ signal }), refused);
+  }
+  for (const options of [3, null, 'x', []]) {
+    const refused = { name: 'TypeError', message: /its options are/ };
+    await assert.rejects(connect(options), refused);
+    await assert.rejects(session.exchange('orders', options), refused);
+    await assert.rejects(session.forward('orders:80', options), refused);
+  }
+  for (const who of [() => 'me', Symbol('me')]) {
+    await assert.rejects(connect({ kubeconfig: cluster.kubeconfig, who }), { name: 'TypeError', message: /^who: it is a/ });
   }
 });
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
@@ -289,18 +290,50 @@ def test_a_server_whose_start_is_interrupted_is_stopped() -> None:
     assert slow.stopped == 1
 
 
-def test_what_a_handler_raises_is_in_the_log() -> None:
-    def fail(request: kubetether.Request) -> str:
-        raise LookupError("nothing here")
+class Unspeakable(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
 
-    endpoints = Endpoints(fail)
+
+def fail_the_test() -> None:
+    pytest.fail("the wrong path")
+
+
+def look_up() -> None:
+    raise LookupError("nothing here")
+
+
+def unspeakable() -> None:
+    raise Unspeakable
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (look_up, "LookupError: nothing here"),
+        (fail_the_test, "Failed: the wrong path"),
+        (lambda: sys.exit(3), "SystemExit: 3"),
+        (unspeakable, "Unspeakable"),
+        (lambda: kubetether.Response(status=99), "99 is no status"),
+    ],
+)
+@pytest.mark.parametrize("asgi", [False, True])
+def test_what_a_handler_raises_is_in_the_log(how: Callable[[], Any], told: str, asgi: bool) -> None:
+    def fail(request: kubetether.Request) -> Any:
+        return how()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            how()
+
+    endpoints = Endpoints(app if asgi else fail)
     try:
         port = str(endpoints.entries).rpartition(":")[2]
         with pytest.raises(urllib.error.HTTPError) as caught:
             ask(f"http://127.0.0.1:{port}/x")
         assert caught.value.code == 500
         caught.value.close()
-        assert "LookupError: nothing here" in endpoints.all[0].log.lines()[0]
+        assert told in endpoints.all[0].log.lines()[0]
         assert "GET /x -> 500" in endpoints.all[0].log.lines()[0]
     finally:
         endpoints.stop()

@@ -22,7 +22,7 @@ from .http import (
     response_head,
     wants_continue,
 )
-from .log import Entry, Log
+from .log import Entry, Log, shown
 from .server import CONNECTIONS, IDLE, JOIN
 
 _log = logging.getLogger("kubetether.local")
@@ -172,7 +172,8 @@ class AsgiServer:
         except asyncio.CancelledError:
             entry.cut("the server was stopped")
             raise
-        except Exception as error:
+        except BaseException as error:
+            # Also `pytest.fail` and `sys.exit`: nobody above this one would tell.
             entry.raised(error)
             exchange.alive = await exchange.failed(error)
         return exchange.alive and await exchange.skip()
@@ -283,11 +284,11 @@ class _Exchange:
         if not more:
             self._ended.set()
 
-    async def failed(self, error: Exception) -> bool:
+    async def failed(self, error: BaseException) -> bool:
         """Answers 500 if nothing was sent yet; whether the connection goes on."""
         if self._begun:
             return False
-        body = f"the app raised {error!r}\n".encode()
+        body = f"the app raised {shown(error)}\n".encode("utf-8", "replace")
         self._start, self.status = None, 0
         await self.send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"text/plain")]})
         await self.send({"type": "http.response.body", "body": body})

@@ -138,6 +138,8 @@ class Response:
     ) -> None:
         #: 200 and so on.
         self.status = int(status)
+        if not 200 <= self.status <= 999:
+            raise ValueError(f"{self.status} is no status of an answer: 200 to 999")
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         #: Name and value of each field.
         self.headers = [(str(name), str(value)) for name, value in pairs]

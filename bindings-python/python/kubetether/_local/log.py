@@ -45,10 +45,10 @@ class Entry:
         self.error = f"cut: {why}"
         self.seconds = time.time() - self.at
 
-    def raised(self, error: Exception) -> None:
+    def raised(self, error: BaseException) -> None:
         """What is to answer raised this."""
         self.error = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        _log.warning("%s: the handler raised %r", self.line, error)
+        _log.warning("%s: the handler raised %s", self.line, shown(error))
 
     def __str__(self) -> str:
         clock = _clock(self.at)
@@ -96,6 +96,14 @@ class Log:
             entries, came = list(self._entries), self._came
         older = [f"({came - len(entries)} older ones)"] if came > len(entries) else []
         return older + [str(entry) for entry in entries]
+
+
+def shown(error: BaseException) -> str:
+    """Its ``repr``; of one whose own raises, its class."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"<{type(error).__name__}>"
 
 
 def _clock(at: float) -> str:

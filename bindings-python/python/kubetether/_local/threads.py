@@ -20,7 +20,7 @@ from .http import (
     response_head,
     wants_continue,
 )
-from .log import Entry
+from .log import Entry, shown
 from .server import LocalServer
 
 #: Beyond it a body that was not read is not read to its end for the sake of the connection.
@@ -66,10 +66,11 @@ class HttpServer(LocalServer):
             if isinstance(error, BadRequest) and not answer.begun:
                 answer.whole(error.response())
             answer.alive = False
-        except Exception as error:
+        except BaseException as error:
+            # Also `pytest.fail` and `sys.exit`: nobody above this one would tell.
             entry.raised(error)
             if not answer.begun:
-                answer.whole(Response(f"the handler raised {error!r}\n", 500))
+                answer.whole(Response(f"the handler raised {shown(error)}\n", 500))
             else:
                 # Half an answer must not look like a whole one.
                 answer.alive = False
