@@ -15,6 +15,6 @@ c-bench: agent ## its figures on the embedded cluster, each with its target: tar
 	@$(FFI_DIR)install $(C_BUILD) "$(CURDIR)/target/bench/c"
 	@$(FFI_DIR)tests/bench target/bench/c $(C_BUILD) target/$(C_BUILD)/sim
 
-c-install: agent ## the same in PREFIX (/usr/local)
+c-install: agent ## the same in PREFIX (/usr/local), for packagers below DESTDIR
 	@cargo build --workspace --locked --lib $(C_FLAGS)
-	@$(FFI_DIR)install $(C_BUILD) "$(or $(PREFIX),/usr/local)"
+	@$(FFI_DIR)install $(C_BUILD) "$(or $(PREFIX),/usr/local)" "$(DESTDIR)"

@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { connect } from 'kubetether';
+import { clean, connect, recover, status } from 'kubetether';
 
 import { startCluster, until } from './support/cluster.mjs';
 import { startGate } from './support/gate.mjs';
@@ -32,7 +32,49 @@ test('a signal that is aborted already keeps everything from starting', async ()
   await assert.rejects(session.forward('orders:8080', { signal }), { message: 'too late' });
   await assert.rejects(session.closed({ signal }), { message: 'too late' });
   await assert.rejects(session.events({ signal }).next(), { message: 'too late' });
+  await assert.rejects(session.evidence({ signal }), { message: 'too late' });
+  const { kubeconfig } = cluster;
+  await assert.rejects(status({ kubeconfig, signal }), { message: 'too late' });
+  await assert.rejects(clean({ kubeconfig, signal }), { message: 'too late' });
+  await assert.rejects(recover('orders', { kubeconfig, signal }), { message: 'too late' });
   await session.close();
+});
+
+test('what asks the cluster is given up by its signal while the cluster is silent', async () => {
+  const gate = await startGate(cluster.kubeconfig);
+  const { kubeconfig } = gate;
+  const session = await connect({ kubeconfig });
+  const calls = {
+    evidence: (signal) => session.evidence({ signal }),
+    status: (signal) => status({ kubeconfig, signal, patience: 600 }),
+    clean: (signal) => clean({ kubeconfig, signal, deadline: 600 }),
+    recover: (signal) => recover('orders', { kubeconfig, signal, deadline: 600 }),
+  };
+  try {
+    for (const [what, call] of Object.entries(calls)) {
+      gate.hold();
+      const giveUp = new AbortController();
+      let outcome;
+      const calling = call(giveUp.signal).then(
+        () => (outcome = 'answered'),
+        (error) => (outcome = error.message),
+      );
+      for (let tick = 0; tick < 50; tick++) await new Promise((resolve) => setTimeout(resolve, 1));
+      assert.equal(outcome, undefined, `${what} is under way`);
+      giveUp.abort(new Error(`no ${what}`));
+      await calling;
+      assert.equal(outcome, `no ${what}`);
+      gate.letGo();
+      // The engine is none the worse for it.
+      assert.equal((await recover('orders', { kubeconfig })).changed, false);
+    }
+    assert.equal(session.state.state, 'ready');
+  } finally {
+    gate.letGo();
+    await session.close();
+    gate.close();
+  }
+  await until('nothing is left', () => cluster.isClean());
 });
 
 test('a start that is aborted at any time rejects at once and leaves nothing', async () => {

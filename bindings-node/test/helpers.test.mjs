@@ -51,7 +51,20 @@ test('node:test: what a test started is undone, also when it fails', async () =>
   await until('nothing is left', () => cluster.isClean());
 });
 
-/** Hooks like jest's, which a test calls in the order in which jest does; jest itself is not installed for this. */
+test('jest: what a test started is undone, also when it fails', async () => {
+  const jest = path.join(path.dirname(require.resolve('jest/package.json')), 'bin/jest.js');
+  const config = { rootDir: path.join(PACKAGE, 'test/fixtures'), testMatch: ['**/jest-suite.cjs'], testTimeout: 120_000 };
+  const { code, out } = await run(jest, '--config', JSON.stringify(config), '--no-cache', '--watchman=false');
+  assert.equal(code, 1, out);
+  assert.match(out, /✓ exchanges/, out);
+  assert.match(out, /✕ fails with an exchange open/, out);
+  assert.match(out, /Tests: +1 failed, 2 passed, 3 total/, out);
+  assert.doesNotMatch(out, /KUBETETHER_UNCLOSED|did not exit|force exited/);
+  assert.equal(await cluster.ask('orders'), 'deployed-orders');
+  await until('nothing is left', () => cluster.isClean());
+});
+
+/** Hooks like jest's, which a test calls in the order in which jest does: for what a suite under jest cannot stop at. */
 function jestHooks() {
   const hooks = {};
   for (const name of ['beforeAll', 'afterAll', 'beforeEach', 'afterEach']) {

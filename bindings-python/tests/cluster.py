@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -140,4 +142,63 @@ class Sim:
             self._process.stdout.close()
 
 
-__all__ = ["Cluster", "Sim", "ask", "urllib", "wait_until"]
+class Gate:
+    """A way to a cluster's API server that can be held: what is said meanwhile arrives when it is let go.
+
+    Its bytes are moved by threads of this process: a call that goes through it ends only if it lets them run.
+    """
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path) -> None:
+        config = json.loads(cluster.kubeconfig.read_text())
+        there = config["clusters"][0]["cluster"]
+        host, _, port = there["server"].rpartition("//")[2].partition(":")
+        self._far = (host, int(port))
+        self._open = threading.Event()
+        self._open.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        there["server"] = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        kubeconfig.write_text(json.dumps(config))
+        self.kubeconfig = kubeconfig
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self) -> None:
+        """From now on nothing passes."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        """What was held passes."""
+        self._open.set()
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        self._open.set()
+        # Wakes the thread that accepts, which a close alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._far)
+            except OSError:
+                return
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._move, args=(one, other), daemon=True).start()
+
+    def _move(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                self._open.wait()
+                other.sendall(data)
+        except OSError:
+            pass
+        for each in (one, other):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            each.close()
+
+
+__all__ = ["Cluster", "Gate", "Sim", "ask", "urllib", "wait_until"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def test_errors_survive_another_process() -> None:
 def test_a_package_carries_the_agent() -> None:
     for name in ("kubetether-agent-x86_64", "kubetether-restore-x86_64"):
         assert (Path(FOLDER) / name).read_bytes()[:4] == b"\x7fELF"
+
+
+def test_installers_know_which_interpreters_it_is_for() -> None:
+    """Every CPython from 3.9 on, and none without the GIL: `tests/others` installs it for those that are here."""
+    from importlib.metadata import distribution
+
+    from packaging import tags
+
+    said = re.search(r"^Tag: (.+)$", distribution("kubetether").read_text("WHEEL") or "", re.MULTILINE)
+    assert said
+    tag, platform = tags.parse_tag(said[1]), [said[1].rpartition("-")[2]]
+
+    def taken(minor: int, abi: str) -> bool:
+        return not tag.isdisjoint(tags.cpython_tags((3, minor), [abi], platform))
+
+    assert [minor for minor in range(7, 20) if taken(minor, f"cp3{minor}")] == list(range(9, 20))
+    assert [minor for minor in range(13, 20) if taken(minor, f"cp3{minor}t")] == []
 
 
 def test_ten_thousand_forwards(cluster: Cluster) -> None:

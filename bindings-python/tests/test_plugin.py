@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 from typing import Optional
 
 import pytest
-from cluster import LIMIT, Cluster, wait_until
+from cluster import LIMIT, Cluster, ask, wait_until
 
 import kubetether
 from kubetether import _native, pytest_plugin
@@ -403,6 +404,73 @@ def test_ini_file(run, pytester: pytest.Pytester, cluster: Cluster) -> None:  # 
     pytester.makeini("[pytest]\nkube_wait = soon\n")
     result = pytester.runpytest_subprocess(f"--kube-kubeconfig={cluster.kubeconfig}")
     result.stdout.fnmatch_lines(["*kube_wait is a number of seconds, not 'soon'*"])
+
+
+def test_context_and_namespace(  # type: ignore[no-untyped-def]
+    run, pytester: pytest.Pytester, cluster: Cluster, tmp_path: Path
+) -> None:
+    """By option, by ini-file, and the option before the ini-file."""
+    config = json.loads(cluster.kubeconfig.read_text())
+    there = config["contexts"][0]["context"]
+    for name, space in (("right", "elsewhere"), ("wrong", "nowhere")):
+        config["contexts"].append({"name": name, "context": {**there, "namespace": space}})
+    config["current-context"] = "wrong"
+    kubeconfig = tmp_path / "several"
+    kubeconfig.write_text(json.dumps(config))
+    cluster.api("POST", "/api/v1/namespaces", {"metadata": {"name": "elsewhere"}})
+
+    def sees(context: str, space: str, *arguments: str) -> None:
+        text = f"def test_seen(kube):\n    assert (kube.session.context, kube.namespace) == ({context!r}, {space!r})\n"
+        run(text, *arguments, kubeconfig=kubeconfig).assert_outcomes(passed=1)
+
+    result = run("def test_seen(kube): pass\n", kubeconfig=kubeconfig)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*NoSuchNamespaceError*nowhere*"])
+    sees("right", "elsewhere", "--kube-context=right")
+    sees("wrong", "default", "--kube-namespace=default")
+    pytester.makeini("[pytest]\nkube_context = right\n")
+    sees("right", "elsewhere")
+    pytester.makeini("[pytest]\nkube_context = right\nkube_namespace = default\n")
+    sees("right", "default")
+    sees("wrong", "elsewhere", "--kube-context=wrong", "--kube-namespace=elsewhere")
+    cluster.api("DELETE", "/api/v1/namespaces/elsewhere")
+    wait_until("the namespace is gone", lambda: "elsewhere" not in cluster.namespaces())
+
+
+def test_what_dies_is_put_back_and_the_next_run_works(run, cluster: Cluster) -> None:  # type: ignore[no-untyped-def]
+    """Its process ends without a word: a worker of pytest-xdist, and that of a whole run."""
+    dies = """
+import os
+
+def test_dies(kube):
+    kube.exchange({!r}, to=9)
+    os._exit(9)
+"""
+    works = """
+@pytest.mark.parametrize("service", {!r})
+def test_works(kube, service):
+    kube.exchange(service, to=lambda request: "from a test")
+    assert ask(kube.url(f"{{service}}:8080")) == "from a test"
+"""
+    result = run(dies.format("payments") + works.format(["orders"]), "-n1")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_dies*"])
+    assert run(dies.format("orders")).ret == 9
+    for name in ("orders", "payments"):
+        # Callers are not left alone until somebody comes.
+        assert not cluster.is_original(name)
+        address = cluster.api("GET", f"/api/v1/namespaces/default/services/{name}")["spec"]["clusterIP"]
+        wait_until("the original answers", lambda: f"name={name}" in ask(f"http://{address}:8080/"))
+    for name in cluster.leases():
+        # Else it would have to be watched for half a minute.
+        path = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{name}"
+        lease = cluster.api("GET", path)
+        lease["spec"]["leaseDurationSeconds"] = 1
+        cluster.api("PUT", path, lease)
+    cleaned = kubetether.clean(kubeconfig=cluster.kubeconfig)
+    assert sorted(each.object for each in cleaned.restored) == ["services/orders", "services/payments"], cleaned
+    assert cluster.is_original("orders") and cluster.is_original("payments") and cluster.leases() == []
+    run(works.format(["orders", "payments"])).assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "timeout"])

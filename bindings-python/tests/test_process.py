@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,14 +55,23 @@ def run(cluster: Cluster, text: str, *arguments: str) -> tuple[int, str, str]:
     return program.process.returncode, out, errors
 
 
-#: What comes before, and what waits.
+#: What waits, by its name: what comes before, and the call. Through the gate, which is held then, none of them ends by itself.
 WAITS = {
+    "connect": ("", "kubetether.connect(kubeconfig=gate.kubeconfig, start_deadline=600)"),
+    "exchange": ("", "session.exchange('orders', to=9, deadline=600)"),
+    "forward": ("", "session.forward('orders:8080', deadline=600)"),
+    "evidence": ("", "[session.evidence() for _ in range(600)]"),
+    "session.close": ("exchange = session.exchange('orders', to=9)", "session.close(600)"),
+    "exchange.close": ("exchange = session.exchange('orders', to=9)", "exchange.close(600)"),
     "session.closed": ("", "session.closed()"),
-    "events": ("events = session.events()", "list(events)"),
     "handle.closed": ("forward = session.forward('orders:8080')", "forward.closed()"),
+    "events": ("events = session.events()", "list(events)"),
+    "events.next": ("events = session.events(); events.next(60)", "[events.next() for _ in range(600)]"),
     "stub.wait_for": ("stub = kubetether.StubServer()", "stub.wait_for(1, timeout=600)"),
     # For somebody who may be dead: as long as that Lease lasts.
     "status": ("", "kubetether.status(kubeconfig=os.environ['KUBECONFIG'], patience=600)"),
+    "clean": ("", "kubetether.clean(kubeconfig=gate.kubeconfig, deadline=600)"),
+    "recover": ("", "kubetether.recover('orders', kubeconfig=gate.kubeconfig, deadline=600)"),
 }
 
 
@@ -80,11 +90,20 @@ def somebody(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("before", "call"), WAITS.values(), ids=WAITS)
-def test_ctrl_c_ends_each_wait(cluster: Cluster, before: str, call: str, somebody: None) -> None:
+def test_each_wait_lets_others_run_and_ends_at_ctrl_c(
+    cluster: Cluster, before: str, call: str, somebody: None, tmp_path: Path
+) -> None:
     """How soon is `python.interrupt` of the benches: here a wait that goes on is found by not ending at all."""
     code, out, errors = run(
         cluster,
         f"""
+import pathlib
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import cluster
+# In this process: a call that kept the GIL would wait for itself.
+gate = cluster.Gate(cluster.Cluster(pathlib.Path(os.environ["KUBECONFIG"])), pathlib.Path({str(tmp_path / "gate")!r}))
+session.close()
+session = kubetether.connect(kubeconfig=gate.kubeconfig, linger=0)
 {before}
 main = threading.get_ident()
 def waits():
@@ -98,7 +117,15 @@ def strike():
     while seen < 20:
         seen = seen + 1 if waits() else 0
         time.sleep(0.02)
+    # Each of these gives the GIL away: whoever keeps it while it waits, if only for a twentieth of a second at a time, is
+    # not interrupted before all here gave up waiting.
+    for _ in range(10_000):
+        time.sleep(0)
+    # Between two calls, perhaps.
+    while not waits():
+        time.sleep(0)
     os.kill(os.getpid(), signal.SIGINT)
+gate.hold()
 threading.Thread(target=strike, daemon=True).start()
 try:
     {call}
@@ -106,10 +133,14 @@ except KeyboardInterrupt:
     say("interrupted")
 else:
     say("ended")
+gate.let_go()
 session.close()
+gate.close()
 """,
     )
     assert (code, out.split()) == (0, ["interrupted"]), errors
+    assert cluster.is_original("orders")
+    wait_until("no session is left", lambda: cluster.leases() == ["kubetether-somebody"])
 
 
 def test_ctrl_c_in_a_start_leaves_nothing(cluster: Cluster) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import gc
 import http.server
+import importlib
+import os
+import shutil
 import socketserver
+import subprocess
+import sys
 import threading
+import urllib.request
 import warnings
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 from cluster import LIMIT, Cluster, ask, wait_until
@@ -108,6 +115,38 @@ def test_every_kind_of_to(cluster: Cluster, session: kubetether.Session, tmp_pat
             serving.join()
 
 
+def test_slow_and_large_answers(session: kubetether.Session) -> None:
+    """Through the cluster, and as the handler makes them."""
+    piece = bytes(range(256)) * 4096
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer(request: kubetether.Request) -> object:
+        if request.path == "/large":
+            return (piece for _ in range(100))
+        if request.path == "/slow":
+            return slow()
+        return "quick"
+
+    def slow() -> Iterator[bytes]:
+        yield b"begun "
+        begun.set()
+        assert go_on.wait(LIMIT)
+        yield b"ended"
+
+    url = session.forward("orders:8080").url
+    with session.exchange("orders", to=answer):
+        with urllib.request.urlopen(url("/slow"), timeout=LIMIT) as slowly:
+            # What is there arrives, and others are answered meanwhile.
+            assert slowly.read(6) == b"begun " and begun.wait(LIMIT)
+            assert ask(url("/quick")) == "quick"
+            go_on.set()
+            assert slowly.read() == b"ended"
+        with urllib.request.urlopen(url("/large"), timeout=LIMIT) as large:
+            for _ in range(100):
+                assert large.read(len(piece)) == piece
+            assert large.read() == b""
+
+
 def test_what_to_cannot_be(session: kubetether.Session) -> None:
     for nonsense in (None, 3.5, True, object(), ("host",), (8080, "host"), int, lambda *args: None):
         with pytest.raises(TypeError):
@@ -204,6 +243,68 @@ def test_two_clusters_in_one_process(cluster: Cluster, second_cluster: Cluster) 
                 assert ask(one.forward("orders:8080").url()) == "one"
                 assert ask(other.forward("orders:8080").url()) == "other"
     assert cluster.is_original("orders") and second_cluster.is_original("orders")
+
+
+def test_the_package_loaded_twice(cluster: Cluster, session: kubetether.Session, tmp_path: Path) -> None:
+    """A copy of it elsewhere, with a native module of its own: neither knows of the other."""
+    shutil.copytree(Path(kubetether.__file__).parent, tmp_path / "kubetether")
+    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "kubetether"}
+    for name in ours:
+        del sys.modules[name]
+    sys.path.insert(0, str(tmp_path))
+    try:
+        twin: Any = importlib.import_module("kubetether")
+        with twin.connect(kubeconfig=cluster.kubeconfig, linger=0) as other:
+            assert type(other) is not type(session) and type(other._native) is not type(session._native)
+            with pytest.raises(twin.NoSuchTargetError):
+                other.exchange("nobody", to=9)
+            with other.exchange("orders", to=lambda request: "the twin"):
+                assert ask(session.forward("orders:8080").url()) == "the twin"
+                with session.exchange("payments", to=lambda request: "the first"):
+                    assert ask(other.forward("payments:8080").url()) == "the first"
+    finally:
+        sys.path.remove(str(tmp_path))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "kubetether"]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+
+
+#: Of a Python that makes another interpreter in itself.
+SUB_INTERPRETER = """
+import os, sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import kubetether
+session = kubetether.connect(kubeconfig=os.environ["KUBECONFIG"], linger=0)
+inner = interpreters.create()
+ended = interpreters.run_string(inner, '''
+import sys
+sys.path[:] = %r
+try:
+    import kubetether
+    kubetether.connect()
+except ImportError as error:
+    assert "interpreters" in str(error), error
+else:
+    raise AssertionError("it was let in")
+''' % sys.path)
+# Newer ones return what was raised.
+assert ended is None, ended
+interpreters.destroy(inner)
+session.forward("orders:8080")
+session.close()
+"""
+
+
+def test_a_sub_interpreter_is_refused(cluster: Cluster) -> None:
+    """And harms nobody."""
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    ended = subprocess.run(
+        [sys.executable, "-c", SUB_INTERPRETER], capture_output=True, text=True, env=environment, timeout=2 * LIMIT
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_clean_and_recover(cluster: Cluster, session: kubetether.Session) -> None:

@@ -22,6 +22,21 @@ if "t" in getattr(_sys, "abiflags", ""):
         " interpreters lack. Use an interpreter with the GIL."
     )
 
+# Newer ones refuse the native module in any interpreter but the first; these would load it, and share what is the process's.
+if _sys.version_info < (3, 12):
+    try:
+        import _xxsubinterpreters as _interpreters  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        # Built without.
+        pass
+    else:
+        if _interpreters.get_current() != _interpreters.get_main():
+            raise ImportError(
+                "kubetether does not support sub-interpreters: its native module belongs to the first interpreter of a process."
+                " With mod_wsgi, for one, that is WSGIApplicationGroup %{GLOBAL}."
+            )
+        del _interpreters
+
 if _TYPE_CHECKING:
     from . import aio, errors, events, model
     from ._local import asgi, handler, wsgi

@@ -26,7 +26,12 @@ static inline void must(kt_status status, kt_error *error, const char *what, int
 }
 
 /* A call with a variable `error` at hand, which has to succeed. */
-#define OK(call) must((call), error, #call, __LINE__)
+#define OK(call)                                                                            \
+    do {                                                                                    \
+        /* Before `error` is looked at. */                                                  \
+        const kt_status status_ = (call);                                                   \
+        must(status_, error, #call, __LINE__);                                              \
+    } while (0)
 
 /* A place for an output. */
 static inline void **place(void) {
