@@ -9,6 +9,7 @@ mod datagrams;
 mod event;
 mod facts;
 mod input;
+mod lazy;
 mod ops;
 mod pace;
 mod ranges;
@@ -102,6 +103,8 @@ pub struct Link {
 
     /// Frames that go before all data.
     urgent: VecDeque<Retained>,
+    /// Frames that go with others, or then.
+    lazy: VecDeque<(Instant, Retained)>,
     /// Data of lost carriers.
     resend: VecDeque<Resend>,
     /// Lost carriers of which the peer may still say what it got, the newest last.
@@ -230,6 +233,7 @@ impl Link {
             opened_there: 0,
             forgotten: Ranges::default(),
             urgent: VecDeque::new(),
+            lazy: VecDeque::new(),
             resend: VecDeque::new(),
             lost: VecDeque::new(),
             late_acks: VecDeque::new(),
@@ -336,6 +340,7 @@ impl Link {
     pub fn is_flushed(&self) -> bool {
         self.queue.held() == 0
             && self.urgent.is_empty()
+            && self.lazy.is_empty()
             && self.resend.is_empty()
             && !self.datagrams.wait()
             && self.carriers.values().all(|carrier| carrier.retained.is_empty() && !carrier.datagrams.wants())
@@ -418,6 +423,7 @@ impl Link {
         }
         self.datagrams.close();
         self.urgent.clear();
+        self.lazy.clear();
         self.resend.clear();
         self.late_acks.clear();
         self.turns.clear();

@@ -194,6 +194,11 @@ impl Carrier {
         }
     }
 
+    /// Whether an acknowledgement of little waits for more.
+    pub(super) fn owes_little(&self) -> bool {
+        self.ack_at.is_some() && self.untold_bytes < ACK_BYTES.0
+    }
+
     /// What came is acknowledged by this. The more comes, the more of it at once, so that it happens every few milliseconds.
     pub(super) fn tell(&mut self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.acked_at);

@@ -111,7 +111,9 @@ impl Link {
         };
         if matches!(stream.opening, Opening::Offered) && stream.cut().is_none() {
             stream.opening = Opening::Open;
-            self.urgent.push_back(Retained::Opened(id));
+            // Who said something before it knew of the opening need not have that alone: the answer tells the same.
+            let lazy = stream.recv.has_begun();
+            self.say_soon(Retained::Opened(id), lazy);
         }
     }
 
@@ -303,18 +305,24 @@ impl Link {
     /// To be called when a stream's directions may have ended: says so to the peer, and forgets what is over.
     pub(super) fn after(&mut self, id: StreamId) {
         self.drop_datagrams(id, false);
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        while let Some(ending) = stream.send.ending() {
+        while let Some(ending) = self.streams.get_mut(&id).and_then(|stream| stream.send.ending()) {
             if self.closed.is_some() {
                 continue;
             }
-            self.urgent.push_back(match ending {
-                Ending::Fin { end } => Retained::Fin { stream: id, end },
-                Ending::Reset { code, end, deliver } => Retained::Reset { stream: id, code, end, deliver },
-            });
+            match ending {
+                Ending::Fin { end } => {
+                    // Who opened it and knows the other end's end says its own last: nobody waits for that.
+                    let known = self.streams.get(&id).is_some_and(|stream| stream.recv.is_settled());
+                    self.say_soon(Retained::Fin { stream: id, end }, known && self.is_own(id));
+                }
+                Ending::Reset { code, end, deliver } => {
+                    self.urgent.push_back(Retained::Reset { stream: id, code, end, deliver });
+                }
+            }
         }
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
         if !stream.is_over() && (stream.held || self.closed.is_none()) {
             return;
         }

@@ -241,7 +241,7 @@ impl Link {
         }
         // A peer that opens and cuts streams but does not read what they are answered with.
         let control = |carrier: &Carrier| carrier.retained.len() - carrier.retained_data;
-        let said = self.urgent.len() + self.carriers.values().map(control).sum::<usize>();
+        let said = self.urgent.len() + self.lazy.len() + self.carriers.values().map(control).sum::<usize>();
         if said > CONTROL_MOST.max(most as usize) {
             return Err(ProtocolError::Rule("frames are not acknowledged"));
         }

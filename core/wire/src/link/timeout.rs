@@ -23,7 +23,7 @@ impl Link {
                 carrier.leave_at(),
             ]
         });
-        carriers.chain([self.grace_at, self.look_at]).flatten().min()
+        carriers.chain([self.grace_at, self.look_at, self.lazy_at()]).flatten().min()
     }
 
     /// Does what is due. Too early is harmless.
@@ -48,6 +48,7 @@ impl Link {
         for id in dead {
             self.end_carrier(id, CarrierEnd::Silent, now);
         }
+        self.hurry_due(now);
         self.suspect(now);
         self.part_late(now);
         if self.look_at.is_some_and(|at| at <= now) {

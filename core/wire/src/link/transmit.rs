@@ -32,6 +32,7 @@ impl Link {
     pub fn poll_transmit(&mut self, id: CarrierId, now: Instant, out: &mut BytesMut, max: usize) -> bool {
         self.now = Some(now);
         let clock = self.clock(now);
+        let goes = self.carrier_takes_shared(id);
         let (start, limit) = (out.len(), out.len() + max.max(Self::LEAST_TRANSMIT));
         let hello = match self.carriers.get(&id) {
             Some(carrier) if carrier.finished => return false,
@@ -81,6 +82,8 @@ impl Link {
         {
             Frame::Goodbye(Goodbye::new(GoodbyeCode::Draining, text.as_str())).encode(out);
         }
+        // One that would go alone a little later goes with what goes now.
+        carrier.ack_due |= goes && carrier.owes_little();
         if std::mem::take(&mut carrier.ack_due) {
             Frame::Clock(clock).encode(out);
             Frame::Ack { carrier: id, frames: carrier.tell(now), last: false }.encode(out);
@@ -99,6 +102,9 @@ impl Link {
             self.transmit_acks(out, now);
             let lags = self.lags(id);
             if !lags {
+                if goes || out.len() > start {
+                    self.hurry();
+                }
                 self.transmit_urgent(id, out, limit);
             }
             self.transmit_datagrams(id, now, out, limit, true);

@@ -87,6 +87,105 @@ fn half_close_is_exact_both_ways() {
     assert_eq!(pair.count(AGENT, |event| *event == Event::Cut(id)), 0);
 }
 
+/// Whether the agent has anything for its carrier.
+fn says(pair: &Pair) -> bool {
+    pair.agent.as_ref().unwrap().has_output()
+}
+
+#[test]
+fn who_waits_for_the_opening_has_it_at_once_and_who_does_not_has_it_with_the_answer() {
+    for early in [false, true] {
+        let mut pair = Pair::connected(1);
+        let id = pair.client.open(&dial()).unwrap();
+        if early {
+            pair.write(CLIENT, id, b"early");
+        }
+        pair.run();
+        pair.agent().accept(id);
+        assert_eq!(says(&pair), !early);
+        assert!(!pair.agent().is_flushed());
+        if early {
+            pair.write(AGENT, id, b"answer");
+            assert!(says(&pair));
+        }
+        pair.run();
+        assert_eq!(pair.client.opened(id), Some(Ok(())));
+        assert!(!says(&pair));
+    }
+}
+
+#[test]
+fn an_opening_whose_answer_does_not_come_waits_for_two_milliseconds() {
+    let mut pair = Pair::connected(1);
+    let id = pair.client.open(&dial()).unwrap();
+    pair.write(CLIENT, id, b"early");
+    pair.run();
+    pair.agent().accept(id);
+    let due = pair.agent().poll_timeout().unwrap();
+    assert_eq!(due, pair.now + Duration::from_millis(2));
+    pair.agent().handle_timeout(due);
+    assert!(says(&pair));
+    pair.run();
+    assert_eq!(pair.client.opened(id), Some(Ok(())));
+}
+
+#[test]
+fn the_end_of_who_opened_it_waits_for_company_only_behind_the_other_end() {
+    for first in [CLIENT, AGENT] {
+        let mut pair = Pair::connected(1);
+        let id = pair.open(CLIENT);
+        let ends = [first, 1 - first];
+        for (turn, end) in ends.into_iter().enumerate() {
+            let link = if end == CLIENT { &mut pair.client } else { pair.agent() };
+            link.finish(id);
+            assert_eq!(link.has_output(), (turn, end) != (1, CLIENT), "{first}: {end} ends");
+            pair.run();
+        }
+    }
+}
+
+/// Lets everything arrive on the one carrier, without time passing. Returns how many messages that took.
+fn messages(pair: &mut Pair) -> usize {
+    let mut sent = 0;
+    while pair.transmit() {
+        let wire = &pair.wires[&1];
+        sent += wire.to_agent.len() + wire.to_client.len();
+        while pair.deliver(1) {}
+        pair.collect();
+    }
+    sent
+}
+
+#[test]
+fn a_short_connection_takes_one_message_each_way() {
+    let mut pair = Pair::connected(1);
+    let (mut sent, mut before) = (0, None);
+    for _ in 0..10 {
+        let id = pair.client.open(&dial()).unwrap();
+        pair.write(CLIENT, id, b"request");
+        sent += messages(&mut pair);
+        if let Some(before) = before.replace(id) {
+            assert_eq!(pair.agent().read(before, 1), Ok(Read::End));
+            pair.agent().release(before);
+        }
+        pair.agent().accept(id);
+        sent += messages(&mut pair);
+        assert_eq!(pair.read(AGENT, id), b"request");
+        pair.write(AGENT, id, b"answer");
+        pair.agent().finish(id);
+        sent += messages(&mut pair);
+        assert_eq!(pair.read(CLIENT, id), b"answer");
+        assert_eq!(pair.client.read(id, 1), Ok(Read::End));
+        pair.client.finish(id);
+        pair.client.release(id);
+        sent += messages(&mut pair);
+    }
+    assert_eq!(sent, 20);
+    // The last end goes alone, when nothing goes that it could go with.
+    pair.pass(Duration::from_millis(20));
+    assert_eq!(pair.agent().read(before.unwrap(), 1), Ok(Read::End));
+}
+
 #[test]
 fn a_reset_ends_both_directions_at_once() {
     let mut pair = Pair::connected(1);

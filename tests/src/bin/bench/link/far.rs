@@ -1,11 +1,13 @@
-//! `link.*.rtt*`: bulk to an API server that is far away, and the memory that it takes.
+//! `link.*.rtt*`: bulk to an API server that is far away, and the memory that it takes. A raw port-forward by the same ways
+//! tells what is not the link's: the delaying proxy and what it holds share the machine, and a run waits for its first byte.
 
 use std::time::Duration;
 
 use kubetether_tests::proxy::{Proxy, RawProxy};
 
 use super::lane::{Direction, Lane, together};
-use super::place::{Forward, Place, beside};
+use super::place::{Forward, PORTS, Place, beside};
+use super::raw::Raw;
 use crate::RUNS;
 use crate::figure::{Aim, Figure, Spread};
 use crate::wanted::Wanted;
@@ -35,43 +37,63 @@ async fn far(place: &Place<'_>, wanted: &Wanted) -> Vec<Figure> {
     let agent = place.gateway().await;
     let [near, some, most] = &mut ways[..] else { unreachable!("as many ways as round trips") };
 
-    let mut seen: [Vec<f64>; 5] = Default::default();
-    for run in 0..=RUNS {
-        let rates = [
-            near.carry(Direction::Down),
-            some.carry(Direction::Down),
-            most.carry(Direction::Down),
-            near.carry(Direction::Up),
-            most.carry(Direction::Up),
-        ];
-        // The first one warms everything up.
-        if run > 0 {
-            seen.iter_mut().zip(rates).for_each(|(seen, rate)| seen.push(rate));
-        }
-    }
+    let seen = rates(near, some, most, Way::carry);
     let agent = place.gateway().await.peak_kib - agent.rss_kib;
     let client = ways.iter().map(Way::taken_kib).max().unwrap_or_default();
+    // Not in turns with the link, which would forget the line in the longer pauses.
+    let [near, some, most] = &mut ways[..] else { unreachable!("as many ways as round trips") };
+    let raw = rates(near, some, most, Way::carry_raw);
     for way in ways {
         way.end().await;
     }
 
     let [down, down20, down100, up, up100] = seen.map(Spread::of);
-    let share = |id, rate, near| Figure::share(id, "MB/s", rate, near, "no delay", Aim::AtLeast(0.8));
+    let [raw, raw20, raw100, raw_up, raw_up100] = raw.map(Spread::of);
+    let share = |id, rate, near, aim| Figure::share(id, "MB/s", rate, near, "no delay", aim);
     let all = vec![
-        share("link.down.rtt20", down20, down),
-        share("link.down.rtt100", down100, down),
-        share("link.up.rtt100", up100, up),
+        share("link.down.rtt20", down20, down, Aim::AtLeast(0.8)),
+        share("link.down.rtt20.raw", raw20, raw, Aim::Nothing),
+        share("link.down.rtt100", down100, down, Aim::AtLeast(0.8)),
+        share("link.down.rtt100.raw", raw100, raw, Aim::Nothing),
+        share("link.up.rtt100", up100, up, Aim::AtLeast(0.8)),
+        share("link.up.rtt100.raw", raw_up100, raw_up, Aim::Nothing),
         Figure::bytes("link.rtt.memory.client", client * 1024, Some(MEMORY)),
         Figure::bytes("link.rtt.memory.agent", agent * 1024, Some(MEMORY)),
     ];
     all.into_iter().filter(|figure| wanted.has(figure.id)).collect()
 }
 
-/// A command, its way to the API server, and a connection through it.
+/// MB/s down by the three ways, and up by the first and the last.
+fn rates(
+    near: &mut Way,
+    some: &mut Way,
+    most: &mut Way,
+    carry: impl Fn(&mut Way, Direction) -> f64,
+) -> [Vec<f64>; 5] {
+    let mut seen: [Vec<f64>; 5] = Default::default();
+    for run in 0..=RUNS {
+        let rates = [
+            carry(near, Direction::Down),
+            carry(some, Direction::Down),
+            carry(most, Direction::Down),
+            carry(near, Direction::Up),
+            carry(most, Direction::Up),
+        ];
+        // The first one warms everything up.
+        if run > 0 {
+            seen.iter_mut().zip(rates).for_each(|(seen, rate)| seen.push(rate));
+        }
+    }
+    seen
+}
+
+/// A command and a raw port-forward, their way to the API server, and a connection through each.
 struct Way {
     proxy: RawProxy,
     forward: Forward,
     lane: Vec<Lane>,
+    _raw: Raw,
+    beside: Vec<Lane>,
     idle_kib: u64,
 }
 
@@ -82,12 +104,18 @@ impl Way {
         proxy.wire().round_trip(round_trip);
         let forward = place.forward_by(&proxy.kubeconfig()).await;
         let lane = tokio::task::block_in_place(|| vec![Lane::open(forward.bytes())]);
+        let raw = Raw::start(&proxy.kubeconfig(), place.namespace(), &place.pod, &PORTS).await;
+        let beside = tokio::task::block_in_place(|| vec![Lane::open(raw.address(0))]);
         let idle_kib = forward.held().rss_kib;
-        Self { proxy, forward, lane, idle_kib }
+        Self { proxy, forward, lane, _raw: raw, beside, idle_kib }
     }
 
     fn carry(&mut self, direction: Direction) -> f64 {
         together(&mut self.lane, direction, BYTES)
+    }
+
+    fn carry_raw(&mut self, direction: Direction) -> f64 {
+        together(&mut self.beside, direction, BYTES)
     }
 
     /// The most that the command had beyond what it has when idle.
@@ -96,7 +124,7 @@ impl Way {
     }
 
     async fn end(self) {
-        drop(self.lane);
+        drop((self.lane, self.beside));
         self.forward.end().await;
         self.proxy.close().await;
     }
