@@ -80,6 +80,11 @@ export class Sessions {
     return undefined;
   }
 
+  /** The session for this place. */
+  at(place: Place): HeldSession | undefined {
+    return this.#open.get(placeKey(place))?.view;
+  }
+
   /** The exchange of this Service in this window, by the context and namespace of its session. */
   exchangeOf(service: string, place: { context: string | undefined; namespace: string }): HeldExchange | undefined {
     for (const { context, namespace, items } of this.list()) {
