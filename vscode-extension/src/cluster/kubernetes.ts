@@ -69,7 +69,7 @@ export class KubernetesReader implements Reader {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/services`;
     const rows = new Map<string, ServiceInfo>();
     const tell = (extra: Partial<Services> = {}) => {
-      if (!signal.aborted) listener({ services: [...rows.values()].sort(byName), loading: false, ...extra });
+      if (!signal.aborted) listener({ services: [...rows.values()].sort(byName), ...extra });
     };
     let timer: NodeJS.Timeout | undefined;
     const tellSoon = () => {
@@ -78,7 +78,6 @@ export class KubernetesReader implements Reader {
         tell();
       }, GATHER_MS);
     };
-    listener({ services: [], loading: true });
     let pause = RETRY_FIRST_MS;
     while (!signal.aborted) {
       try {

@@ -45,8 +45,6 @@ export interface Workload {
 /** Services as they are now, or why they cannot be read; then `services` are the last that were. */
 export interface Services {
   readonly services: readonly ServiceInfo[];
-  /** Nothing was read yet. */
-  readonly loading: boolean;
   readonly problem?: Problem | undefined;
 }
 
@@ -58,7 +56,7 @@ export interface NamespaceOf {
 export interface Reader {
   contexts(): Promise<Contexts>;
   namespaces(context: string, signal?: AbortSignal): Promise<readonly string[]>;
-  /** Tells the Services at once and at each change, until it is disposed. */
+  /** Tells the Services when they have been read, and at each change, until it is disposed. */
   watchServices(place: NamespaceOf, listener: (services: Services) => void): Disposable;
   workloads(place: NamespaceOf, selector: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<readonly Workload[]>;
   /** The files that the contexts were read from. */

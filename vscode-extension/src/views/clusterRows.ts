@@ -53,10 +53,9 @@ export interface ServicesView {
   readonly holder: (service: string) => Holder | undefined;
 }
 
-export function serviceRows(place: NamespaceOf, { services, loading, problem }: Services, view: ServicesView): Row[] {
+export function serviceRows(place: NamespaceOf, { services, problem }: Services, view: ServicesView): Row[] {
   const id = namespaceId(place);
   const rows: Row[] = problem === undefined ? [] : [problemRow(id, problem)];
-  if (loading) return [noteRow(id, 'Reading Services…')];
   const wanted = view.filter.toLowerCase();
   const matching = services.filter(({ name }) => name.toLowerCase().includes(wanted));
   rows.push(...matching.slice(0, view.shown).map((service) => serviceRow(place, service, view)));

@@ -24,7 +24,7 @@ export function sessionRow({ key, context, namespace, state, since }: HeldSessio
 export function itemRow(item: Item, now: Date): Row {
   const { key, kind, target, local, state, stats, since } = item;
   const calm = state.state === 'active';
-  const traffic = `${count(stats.open, 'flow')} · ${bytes(stats.sent)} in, ${bytes(stats.received)} out`;
+  const traffic = `${count(stats.open, 'flow')} · ${bytes(stats.received)} in, ${bytes(stats.sent)} out`;
   const [label, said] =
     kind === 'exchange' ? [`${target} → ${local}`, `${target} comes to ${local}`] : [`${local} → ${target}`, `${local} leads to ${target}`];
   return {

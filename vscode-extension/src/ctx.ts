@@ -1,0 +1,98 @@
+// What there is once in a window, made and ended together.
+
+import * as vscode from 'vscode';
+
+import { Holders } from './cluster/holders.js';
+import { kubeconfigFiles } from './cluster/kubeconfig.js';
+import { KubernetesReader } from './cluster/kubernetes.js';
+import type { NamespaceOf } from './cluster/reader.js';
+import { Runs } from './debug/runs.js';
+import { loadEngine, type Engine, type Place } from './engine/engine.js';
+import { oneLine, problemOf } from './engine/problem.js';
+import { forwardLog } from './log.js';
+import { Notices } from './notices.js';
+import { placeOf } from './place.js';
+import { Sessions } from './sessions/sessions.js';
+import { ClusterTree } from './views/clusterTree.js';
+import { SessionsTree } from './views/sessionsTree.js';
+
+export class Ctx {
+  readonly notices = new Notices();
+  readonly sessions = new Sessions(() => this.engine());
+  readonly runs = new Runs(this.sessions);
+  readonly reader = new KubernetesReader(() => kubeconfigFiles(placeOf(undefined).kubeconfig));
+  readonly holders = new Holders(
+    () => this.engine(),
+    (error) => this.notices.log.warn(`Who holds Services is not known: ${oneLine(problemOf(error))}`),
+  );
+  readonly tree = new ClusterTree(this.reader, this.sessions, this.holders, (place) => this.placeOf(place));
+  readonly sessionsTree = new SessionsTree(this.sessions);
+  readonly #clusterView: vscode.TreeView<unknown>;
+  readonly #subscriptions: vscode.Disposable[];
+  #engine: Promise<Engine> | undefined;
+
+  constructor() {
+    const clusterView = vscode.window.createTreeView('kubetether.cluster', { treeDataProvider: this.tree, showCollapseAll: true });
+    const sessionsView = vscode.window.createTreeView('kubetether.sessions', { treeDataProvider: this.sessionsTree });
+    this.#clusterView = clusterView;
+    this.#subscriptions = [
+      clusterView,
+      sessionsView,
+      clusterView.onDidCollapseElement(({ element }) => this.tree.collapsed(element)),
+      sessionsView.onDidChangeVisibility(({ visible }) => this.sessionsTree.seen(visible)),
+      vscode.workspace.onDidChangeConfiguration((event) => {
+        if (event.affectsConfiguration('kubetether.kubeconfig')) this.refresh();
+      }),
+      this.sessions.ended.listen(({ what, why }) => {
+        void this.notices.failed(what, { code: 'ended', message: `Ended: ${why}`, details: [] });
+      }),
+    ];
+    this.sessionsTree.seen(sessionsView.visible);
+  }
+
+  /** Loaded when it is first needed. */
+  engine(): Promise<Engine> {
+    this.#engine ??= loadEngine().then((engine) => {
+      this.#subscriptions.push(forwardLog(engine, this.notices.log));
+      return engine;
+    });
+    return this.#engine;
+  }
+
+  /** How the engine is told of a namespace that the view shows. */
+  placeOf({ context, namespace }: NamespaceOf): Place {
+    return placeOf(undefined, { context, namespace });
+  }
+
+  /** What commands mean that were not started from a row. */
+  async defaultPlace(): Promise<NamespaceOf | undefined> {
+    const settings = placeOf(vscode.window.activeTextEditor?.document.uri);
+    const { current, all } = await this.reader.contexts();
+    const context = settings.context ?? current;
+    if (context === undefined) return undefined;
+    return { context, namespace: settings.namespace ?? all.find(({ name }) => name === context)?.namespace ?? 'default' };
+  }
+
+  refresh(): void {
+    this.reader.reset();
+    this.tree.refresh();
+  }
+
+  setFilter(text: string): void {
+    this.tree.filter = text;
+    this.#clusterView.message = text === '' ? '' : `Services with “${text}”`;
+  }
+
+  /** Puts back all that this window holds. The editor gives it some seconds; what is not done by then, the cluster does. */
+  async close(): Promise<void> {
+    try {
+      await this.sessions.close();
+    } finally {
+      this.holders.close();
+      for (const subscription of this.#subscriptions) subscription.dispose();
+      this.tree.dispose();
+      this.sessionsTree.dispose();
+      this.notices.dispose();
+    }
+  }
+}

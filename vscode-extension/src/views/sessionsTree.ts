@@ -1,0 +1,48 @@
+// The view "Sessions": what this window holds.
+
+import * as vscode from 'vscode';
+
+import type { HeldExchange, HeldForward, HeldSession, Sessions } from '../sessions/sessions.js';
+import type { Disposable } from '../signal.js';
+import { treeItem } from './item.js';
+import { itemRow, sessionRow } from './sessionRows.js';
+
+/** Counters are read this often while the view is seen. */
+const EVERY_MS = 1_000;
+
+export type SessionNode = HeldSession | HeldExchange | HeldForward;
+
+export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscode.Disposable {
+  readonly #changed = new vscode.EventEmitter<SessionNode | undefined>();
+  readonly onDidChangeTreeData = this.#changed.event;
+  readonly #subscription: Disposable;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly sessions: Sessions) {
+    this.#subscription = sessions.changed.listen(() => this.#changed.fire(undefined));
+  }
+
+  dispose(): void {
+    this.seen(false);
+    this.#subscription.dispose();
+    this.#changed.dispose();
+  }
+
+  seen(visible: boolean): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    if (!visible) return;
+    this.#timer = setInterval(() => {
+      if (this.sessions.list().length > 0) this.#changed.fire(undefined);
+    }, EVERY_MS);
+  }
+
+  getTreeItem(node: SessionNode): vscode.TreeItem {
+    return treeItem('items' in node ? sessionRow(node, new Date()) : itemRow(node, new Date()));
+  }
+
+  getChildren(node?: SessionNode): SessionNode[] {
+    if (node === undefined) return [...this.sessions.list()];
+    return 'items' in node ? [...node.items] : [];
+  }
+}
