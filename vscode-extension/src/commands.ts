@@ -7,6 +7,7 @@ import type { NamespaceOf, ServiceInfo } from './cluster/reader.js';
 import type { Ctx } from './ctx.js';
 import { Mistake } from './engine/problem.js';
 import type { HeldForward } from './sessions/sessions.js';
+import { openTerminal } from './views/terminal.js';
 import type { ClusterNode } from './views/clusterTree.js';
 import type { SessionNode } from './views/sessionsTree.js';
 
@@ -21,6 +22,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'kubetether.copyAddress': (_, node) => node !== undefined && 'local' in node && vscode.env.clipboard.writeText(node.local),
   'kubetether.openInBrowser': openInBrowser,
   'kubetether.putBack': putBack,
+  'kubetether.terminal': (ctx) => openTerminal(ctx.sessions),
   'kubetether.filter': filter,
   'kubetether.refresh': (ctx) => ctx.refresh(),
   'kubetether.actions': actions,

@@ -2,6 +2,7 @@
 
 import * as vscode from 'vscode';
 
+import { watchFiles } from './cluster/changes.js';
 import { Holders } from './cluster/holders.js';
 import { kubeconfigFiles } from './cluster/kubeconfig.js';
 import { KubernetesReader } from './cluster/kubernetes.js';
@@ -12,9 +13,14 @@ import { oneLine, problemOf } from './engine/problem.js';
 import { forwardLog } from './log.js';
 import { Notices } from './notices.js';
 import { placeOf } from './place.js';
+import { Resume, type Wanted } from './sessions/resume.js';
 import { Sessions } from './sessions/sessions.js';
+import type { Disposable } from './signal.js';
 import { ClusterTree } from './views/clusterTree.js';
 import { SessionsTree } from './views/sessionsTree.js';
+
+/** Under this, the workspace remembers what is held. */
+const HELD = 'kubetether.held';
 
 export class Ctx {
   readonly notices = new Notices();
@@ -27,11 +33,13 @@ export class Ctx {
   );
   readonly tree = new ClusterTree(this.reader, this.sessions, this.holders, (place) => this.placeOf(place));
   readonly sessionsTree = new SessionsTree(this.sessions);
+  readonly #resume: Resume;
   readonly #clusterView: vscode.TreeView<unknown>;
   readonly #subscriptions: vscode.Disposable[];
   #engine: Promise<Engine> | undefined;
+  #kubeconfigWatch = this.#watchKubeconfig();
 
-  constructor() {
+  constructor(memory: vscode.Memento) {
     const clusterView = vscode.window.createTreeView('kubetether.cluster', { treeDataProvider: this.tree, showCollapseAll: true });
     const sessionsView = vscode.window.createTreeView('kubetether.sessions', { treeDataProvider: this.sessionsTree });
     this.#clusterView = clusterView;
@@ -41,13 +49,22 @@ export class Ctx {
       clusterView.onDidCollapseElement(({ element }) => this.tree.collapsed(element)),
       sessionsView.onDidChangeVisibility(({ visible }) => this.sessionsTree.seen(visible)),
       vscode.workspace.onDidChangeConfiguration((event) => {
-        if (event.affectsConfiguration('kubetether.kubeconfig')) this.refresh();
+        if (!event.affectsConfiguration('kubetether.kubeconfig')) return;
+        this.#kubeconfigWatch.dispose();
+        this.#kubeconfigWatch = this.#watchKubeconfig();
+        this.refresh();
       }),
       this.sessions.ended.listen(({ what, why }) => {
         void this.notices.failed(what, { code: 'ended', message: `Ended: ${why}`, details: [] });
       }),
     ];
     this.sessionsTree.seen(sessionsView.visible);
+    const store = {
+      get: () => memory.get<readonly Wanted[]>(HELD, []),
+      set: (wanted: readonly Wanted[]) => void memory.update(HELD, wanted),
+    };
+    this.#resume = new Resume(store, this.sessions);
+    void this.#offer();
   }
 
   /** Loaded when it is first needed. */
@@ -65,8 +82,13 @@ export class Ctx {
   }
 
   /** What commands mean that were not started from a row. */
-  async defaultPlace(): Promise<NamespaceOf | undefined> {
-    const settings = placeOf(vscode.window.activeTextEditor?.document.uri);
+  defaultPlace(): Promise<NamespaceOf | undefined> {
+    return this.seenFrom(vscode.window.activeTextEditor?.document.uri);
+  }
+
+  /** What a launch block in this file means; `own` is what it says itself. */
+  async seenFrom(uri: vscode.Uri | undefined, own: { context?: string; namespace?: string } = {}): Promise<NamespaceOf | undefined> {
+    const settings = placeOf(uri, own);
     const { current, all } = await this.reader.contexts();
     const context = settings.context ?? current;
     if (context === undefined) return undefined;
@@ -85,14 +107,30 @@ export class Ctx {
 
   /** Puts back all that this window holds. The editor gives it some seconds; what is not done by then, the cluster does. */
   async close(): Promise<void> {
+    this.#resume.dispose();
     try {
       await this.sessions.close();
     } finally {
       this.holders.close();
+      this.#kubeconfigWatch.dispose();
       for (const subscription of this.#subscriptions) subscription.dispose();
       this.tree.dispose();
       this.sessionsTree.dispose();
       this.notices.dispose();
     }
+  }
+
+  /** What the window before this one held is begun again, if the user likes. */
+  async #offer(): Promise<void> {
+    const { question } = this.#resume;
+    if (question === undefined) return;
+    if ((await vscode.window.showInformationMessage(question, 'Start Again', 'No')) !== 'Start Again') return;
+    await this.notices.attempt('Not all was started again', () =>
+      this.notices.during('Starting again', (signal, progress) => this.#resume.again(signal, progress)),
+    );
+  }
+
+  #watchKubeconfig(): Disposable {
+    return watchFiles(this.reader.files(), () => this.refresh());
   }
 }

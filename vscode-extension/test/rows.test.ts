@@ -24,6 +24,7 @@ function exchange(more: Partial<HeldExchange> = {}): HeldExchange {
     target: 'orders',
     local: '127.0.0.1:8080',
     since: BEGIN,
+    forDebugging: false,
     state: { state: 'active' },
     stats: { connections: 7, open: 1, refused: 0, sent: 2048, received: 10 },
     safety: 'When this program dies, callers have the original again',

@@ -65,7 +65,7 @@ export class Runs {
     try {
       await Promise.all(
         [...block.forwards].map(async ([name, destination]) => {
-          const forward = await this.#sessions.forward(place, destination, options);
+          const forward = await this.#sessions.forward(place, destination, { ...options, forDebugging: true });
           run.forwards.set(name, forward);
           // Another one failed meanwhile.
           if (run.ending) await this.#sessions.stop(forward.key);
@@ -116,7 +116,7 @@ export class Runs {
     // Begun by hand, or by this run before: it is what was asked for, and stays with who began it.
     if (there?.local.endsWith(`:${port}`) === true) return;
     const signal = options.signal === undefined ? run.over.signal : AbortSignal.any([run.over.signal, options.signal]);
-    run.exchange = await this.#sessions.exchange(place, service, port, { ...options, signal });
+    run.exchange = await this.#sessions.exchange(place, service, port, { ...options, signal, forDebugging: true });
     if (run.ending) await this.#sessions.stop(run.exchange.key);
   }
 

@@ -9,6 +9,8 @@ export interface StartOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told what is being done, for the user. */
   readonly progress?: ((what: string) => void) | undefined;
+  /** A debugged program needs it, and it ends with that. Default: false. */
+  readonly forDebugging?: boolean | undefined;
 }
 
 /** An exchange or a forward of ours. */
@@ -21,6 +23,8 @@ export interface Held {
   /** The local port of an exchange, the local `host:port` of a forward. */
   readonly local: string;
   readonly since: Date;
+  /** It was begun for a debugged program, not by hand. */
+  readonly forDebugging: boolean;
   readonly state: State;
   readonly stats: Stats;
 }
@@ -215,7 +219,7 @@ class Attachment {
     const handle = await this.#telling(options, () => session.exchange(service, { to: port, signal: options.signal }));
     const local = handle.ports[0]?.local ?? `127.0.0.1:${port}`;
     return this.#keep<HeldExchange>(handle, {
-      ...this.#base(handle, service, local),
+      ...this.#base(handle, service, local, options),
       kind: 'exchange',
       safety: handle.safety.text,
     });
@@ -226,7 +230,7 @@ class Attachment {
     const { port, signal } = options;
     const handle = await this.#telling(options, () => session.forward(destination, { port, signal }));
     return this.#keep<HeldForward>(handle, {
-      ...this.#base(handle, destination, handle.address),
+      ...this.#base(handle, destination, handle.address, options),
       kind: 'forward',
       host: handle.host,
       port: handle.port,
@@ -305,9 +309,14 @@ class Attachment {
     }
   }
 
-  #base(handle: EngineExchange | EngineForward, target: string, local: string): Omit<Held, 'kind' | 'state' | 'stats'> {
+  #base(
+    handle: EngineExchange | EngineForward,
+    target: string,
+    local: string,
+    { forDebugging = false }: StartOptions,
+  ): Omit<Held, 'kind' | 'state' | 'stats'> {
     if (this.view === undefined) throw new Mistake('closed', 'The session is not open');
-    return { key: `${this.key}#${handle.id}`, session: this.view, target, local, since: new Date() };
+    return { key: `${this.key}#${handle.id}`, session: this.view, target, local, since: new Date(), forDebugging };
   }
 
   #keep<T extends HeldExchange | HeldForward>(handle: EngineExchange | EngineForward, facts: Omit<T, 'state' | 'stats'>): T {
