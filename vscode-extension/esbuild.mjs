@@ -14,6 +14,8 @@ const common = {
   absWorkingDir: here,
   bundle: true,
   platform: 'node',
+  // jsonc-parser's CommonJS form hides from bundlers what it needs.
+  mainFields: ['module', 'main'],
   // That of VS Code 1.94.
   target: 'node20',
   sourcemap: true,

@@ -48,11 +48,11 @@ export async function askServicePort({ name, ports }: ServiceInfo, title: string
 }
 
 /** The port where the user's program listens. */
-export async function askLocalPort(service: ServiceInfo): Promise<number | undefined> {
+export async function askLocalPort(service: ServiceInfo, title: string): Promise<number | undefined> {
   const target = Number(service.ports[0]?.target);
   const proposed = Number.isInteger(target) ? target : service.ports[0]?.port;
   const answer = await vscode.window.showInputBox({
-    title: `Exchange Service · ${service.name}`,
+    title: `${title} · ${service.name}`,
     prompt: 'Local port where your program listens',
     value: proposed === undefined ? '' : String(proposed),
     validateInput: (text) => (portOf(text) === undefined ? 'A port is a number from 1 to 65535' : undefined),

@@ -5,6 +5,7 @@ import * as vscode from 'vscode';
 import { askLocalPort, askService, askServicePort, confirm } from './ask.js';
 import type { NamespaceOf, ServiceInfo } from './cluster/reader.js';
 import type { Ctx } from './ctx.js';
+import { debugInCluster } from './debug/debugInCluster.js';
 import { Mistake } from './engine/problem.js';
 import type { HeldForward } from './sessions/sessions.js';
 import { openTerminal } from './views/terminal.js';
@@ -16,6 +17,7 @@ type Command = (ctx: Ctx, node?: ClusterNode & SessionNode) => unknown;
 /** As in package.json, which a test compares. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   'kubetether.exchange': exchange,
+  'kubetether.debug': debug,
   'kubetether.forward': forward,
   'kubetether.stop': stop,
   'kubetether.stopAll': (ctx) => ctx.notices.attempt('Not all was put back', () => ctx.sessions.stopAll()),
@@ -34,13 +36,19 @@ async function exchange(ctx: Ctx, node?: ClusterNode): Promise<void> {
   const chosen = await serviceOf(ctx, node, 'Exchange Service');
   if (chosen === undefined) return;
   const { place, service } = chosen;
-  const port = await askLocalPort(service);
+  const port = await askLocalPort(service, 'Exchange Service');
   if (port === undefined) return;
   await ctx.notices.attempt(`${service.name} was not exchanged`, () =>
     ctx.notices.during(`Exchanging ${service.name}`, (signal, progress) =>
       ctx.sessions.exchange(ctx.placeOf(place), service.name, port, { signal, progress }),
     ),
   );
+}
+
+async function debug(ctx: Ctx, node?: ClusterNode): Promise<void> {
+  const chosen = await serviceOf(ctx, node, 'Debug in Cluster');
+  if (chosen === undefined) return;
+  await ctx.notices.attempt(`${chosen.service.name} cannot be debugged`, () => debugInCluster(chosen.place, chosen.service));
 }
 
 async function forward(ctx: Ctx, node?: ClusterNode): Promise<void> {

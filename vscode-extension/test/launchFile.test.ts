@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { launchAt } from '../src/debug/launchFile.js';
+import { configurationsOf, launchAt, withBlock } from '../src/debug/launchFile.js';
 
 /** `|` is where the cursor is. */
 function at(text: string) {
@@ -42,4 +42,33 @@ for (const [what, text] of Object.entries(ELSEWHERE)) test(`nothing is completed
 test('comments and escaped quotes are passed over', () => {
   const found = at('// "kubetether": {\n{"a": "x\\"{", /* { */ "kubetether": {"exchange": "|"}}');
   assert.equal(found?.key, 'exchange');
+});
+
+const FILE = `{
+  // how it is started
+  "version": "0.2.0",
+  "configurations": [
+    { "type": "go", "name": "stock", "request": "launch" },
+    {
+      "type": "node", // Node 20
+      "name": "orders",
+      "request": "launch"
+    },
+  ],
+}
+`;
+
+test('configurations are listed', () => {
+  assert.deepEqual(configurationsOf(FILE).map(({ name, type }) => [name, type]), [['stock', 'go'], ['orders', 'node']]);
+  assert.deepEqual(configurationsOf('{ "configurations": [ { "name":'), []);
+  assert.deepEqual(configurationsOf(''), []);
+});
+
+test('a block is written, and the rest of the file stays', () => {
+  const written = withBlock(FILE, 'orders', { exchange: 'orders', port: 8080 });
+  assert.match(written ?? '', /\/\/ how it is started[^]*\/\/ Node 20[^]*"kubetether": \{\n +"exchange": "orders",\n +"port": 8080\n +\}/);
+  assert.equal(withBlock(FILE, 'nobody', {}), undefined);
+  const again = withBlock(written ?? '', 'orders', { exchange: 'stock', port: 1 });
+  assert.equal(again?.split('"kubetether"').length, 2);
+  assert.ok(again?.includes('"exchange": "stock"'));
 });
