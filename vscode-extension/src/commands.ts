@@ -39,8 +39,8 @@ async function exchange(ctx: Ctx, node?: ClusterNode): Promise<void> {
   const port = await askLocalPort(service, 'Exchange Service');
   if (port === undefined) return;
   await ctx.notices.attempt(`${service.name} was not exchanged`, () =>
-    ctx.notices.during(`Exchanging ${service.name}`, (signal, progress) =>
-      ctx.sessions.exchange(ctx.placeOf(place), service.name, port, { signal, progress }),
+    ctx.notices.during(`Exchanging ${service.name}`, async (signal, progress) =>
+      ctx.sessions.exchange(await ctx.placeOf(place), service.name, port, { signal, progress }),
     ),
   );
 }
@@ -59,8 +59,8 @@ async function forward(ctx: Ctx, node?: ClusterNode): Promise<void> {
   if (port === undefined) return;
   const destination = `${service.name}:${port}`;
   await ctx.notices.attempt(`${destination} was not forwarded`, () =>
-    ctx.notices.during(`Forwarding ${destination}`, (signal, progress) =>
-      ctx.sessions.forward(ctx.placeOf(place), destination, { signal, progress }),
+    ctx.notices.during(`Forwarding ${destination}`, async (signal, progress) =>
+      ctx.sessions.forward(await ctx.placeOf(place), destination, { signal, progress }),
     ),
   );
 }
@@ -98,7 +98,9 @@ async function putBack(ctx: Ctx, node?: ClusterNode): Promise<void> {
   const detail = 'Its traffic goes to the original pods again. Who holds it loses it.';
   if (!(await confirm(`Put ${name} back?`, detail, 'Put Back'))) return;
   await ctx.notices.attempt(`${name} was not put back`, () =>
-    ctx.notices.during(`Putting ${name} back`, async (signal) => (await ctx.engine()).recover(name, { ...ctx.placeOf(place), signal })),
+    ctx.notices.during(`Putting ${name} back`, async (signal) =>
+      (await ctx.engine()).recover(name, { ...(await ctx.placeOf(place)), signal }),
+    ),
   );
 }
 

@@ -2,7 +2,6 @@
 
 import * as vscode from 'vscode';
 
-import { watchFiles } from './cluster/changes.js';
 import { Holders } from './cluster/holders.js';
 import { kubeconfigFiles } from './cluster/kubeconfig.js';
 import { KubernetesReader } from './cluster/kubernetes.js';
@@ -12,10 +11,10 @@ import { loadEngine, type Engine, type Place } from './engine/engine.js';
 import { oneLine, problemOf } from './engine/problem.js';
 import { forwardLog } from './log.js';
 import { Notices } from './notices.js';
-import { placeOf } from './place.js';
+import { Places } from './place.js';
 import { Resume, type Wanted } from './sessions/resume.js';
-import { Sessions } from './sessions/sessions.js';
 import type { Disposable } from './signal.js';
+import { Sessions } from './sessions/sessions.js';
 import { ClusterTree } from './views/clusterTree.js';
 import { SessionsTree } from './views/sessionsTree.js';
 
@@ -24,9 +23,10 @@ const HELD = 'kubetether.held';
 
 export class Ctx {
   readonly notices = new Notices();
+  readonly places = new Places((error) => this.notices.log.warn(`The Kubernetes extension tells no kubeconfig: ${problemOf(error).message}`));
   readonly sessions = new Sessions(() => this.engine());
   readonly runs = new Runs(this.sessions);
-  readonly reader = new KubernetesReader(() => kubeconfigFiles(placeOf(undefined).kubeconfig));
+  readonly reader = new KubernetesReader(async () => kubeconfigFiles((await this.places.of(undefined)).kubeconfig));
   readonly holders = new Holders(
     () => this.engine(),
     (error) => this.notices.log.warn(`Who holds Services is not known: ${oneLine(problemOf(error))}`),
@@ -35,9 +35,8 @@ export class Ctx {
   readonly sessionsTree = new SessionsTree(this.sessions);
   readonly #resume: Resume;
   readonly #clusterView: vscode.TreeView<unknown>;
-  readonly #subscriptions: vscode.Disposable[];
+  readonly #subscriptions: Disposable[];
   #engine: Promise<Engine> | undefined;
-  #kubeconfigWatch = this.#watchKubeconfig();
 
   constructor(memory: vscode.Memento) {
     const clusterView = vscode.window.createTreeView('kubetether.cluster', { treeDataProvider: this.tree, showCollapseAll: true });
@@ -48,12 +47,8 @@ export class Ctx {
       sessionsView,
       clusterView.onDidCollapseElement(({ element }) => this.tree.collapsed(element)),
       sessionsView.onDidChangeVisibility(({ visible }) => this.sessionsTree.seen(visible)),
-      vscode.workspace.onDidChangeConfiguration((event) => {
-        if (!event.affectsConfiguration('kubetether.kubeconfig')) return;
-        this.#kubeconfigWatch.dispose();
-        this.#kubeconfigWatch = this.#watchKubeconfig();
-        this.refresh();
-      }),
+      this.places.changed.listen(() => this.refresh()),
+      this.reader.changed.listen(() => this.refresh()),
       this.sessions.ended.listen(({ what, why }) => {
         void this.notices.failed(what, { code: 'ended', message: `Ended: ${why}`, details: [] });
       }),
@@ -77,8 +72,8 @@ export class Ctx {
   }
 
   /** How the engine is told of a namespace that the view shows. */
-  placeOf({ context, namespace }: NamespaceOf): Place {
-    return placeOf(undefined, { context, namespace });
+  placeOf({ context, namespace }: NamespaceOf): Promise<Place> {
+    return this.places.of(undefined, { context, namespace });
   }
 
   /** What commands mean that were not started from a row. */
@@ -87,16 +82,22 @@ export class Ctx {
   }
 
   /** What a launch block in this file means; `own` is what it says itself. */
-  async seenFrom(uri: vscode.Uri | undefined, own: { context?: string; namespace?: string } = {}): Promise<NamespaceOf | undefined> {
-    const settings = placeOf(uri, own);
-    const { current, all } = await this.reader.contexts();
+  async seenFrom(scope: vscode.ConfigurationScope | undefined, own: { context?: string; namespace?: string } = {}): Promise<NamespaceOf | undefined> {
+    const { context, namespace } = await this.placeFor(scope, own);
+    return context === undefined || namespace === undefined ? undefined : { context, namespace };
+  }
+
+  /** The same for the engine. Context and namespace are named where the kubeconfig does, so that one place has one session. */
+  async placeFor(scope: vscode.ConfigurationScope | undefined, own: { context?: string; namespace?: string } = {}): Promise<Place> {
+    const settings = await this.places.of(scope, own);
+    // The engine says what is wrong with a kubeconfig, and knows clusters that have none.
+    const { current, all } = await this.reader.contexts().catch(() => ({ current: undefined, all: [] }));
     const context = settings.context ?? current;
-    if (context === undefined) return undefined;
-    return { context, namespace: settings.namespace ?? all.find(({ name }) => name === context)?.namespace ?? 'default' };
+    return { ...settings, context, namespace: settings.namespace ?? all.find(({ name }) => name === context)?.namespace };
   }
 
   refresh(): void {
-    this.reader.reset();
+    this.reader.dispose();
     this.tree.refresh();
   }
 
@@ -112,7 +113,8 @@ export class Ctx {
       await this.sessions.close();
     } finally {
       this.holders.close();
-      this.#kubeconfigWatch.dispose();
+      this.reader.dispose();
+      this.places.dispose();
       for (const subscription of this.#subscriptions) subscription.dispose();
       this.tree.dispose();
       this.sessionsTree.dispose();
@@ -128,9 +130,5 @@ export class Ctx {
     await this.notices.attempt('Not all was started again', () =>
       this.notices.during('Starting again', (signal, progress) => this.#resume.again(signal, progress)),
     );
-  }
-
-  #watchKubeconfig(): Disposable {
-    return watchFiles(this.reader.files(), () => this.refresh());
   }
 }

@@ -16,7 +16,7 @@ export function activate(context: vscode.ExtensionContext): KubetetherApi {
   ctx = made;
   context.subscriptions.push(
     registerStatusBar(made.sessions),
-    registerDebugging(made.runs, made.notices),
+    registerDebugging(made.runs, (folder, block) => made.placeFor(folder, block), made.notices),
     registerCompletion(made.reader, (uri, own) => made.seenFrom(uri, own)),
     ...Object.entries(COMMANDS).map(([id, run]) => vscode.commands.registerCommand(id, (node) => run(made, node))),
   );

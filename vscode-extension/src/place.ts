@@ -2,14 +2,54 @@
 
 import * as vscode from 'vscode';
 
+import { followKubernetesExtension } from './cluster/kubernetesExtension.js';
 import type { Place } from './engine/engine.js';
+import { Signal, type Disposable } from './signal.js';
 
-export function placeOf(folder: vscode.ConfigurationScope | undefined, own: { context?: string; namespace?: string } = {}): Place {
-  const settings = vscode.workspace.getConfiguration('kubetether', folder ?? null);
-  const [kubeconfig, context, namespace] = [settings.get('kubeconfig', ''), settings.get('context', ''), settings.get('namespace', '')];
-  return {
-    kubeconfig: kubeconfig || undefined,
-    context: own.context ?? (context || undefined),
-    namespace: own.namespace ?? (namespace || undefined),
-  };
+export class Places implements Disposable {
+  /** The kubeconfig is another one. */
+  readonly changed = new Signal();
+  readonly #warn: (error: unknown) => void;
+  readonly #settings: vscode.Disposable;
+  /** What the Kubernetes extension has chosen; the setting comes before it. */
+  #chosen: string | undefined;
+  #following: Promise<vscode.Disposable | undefined> | undefined;
+
+  constructor(warn: (error: unknown) => void) {
+    this.#warn = warn;
+    this.#settings = vscode.workspace.onDidChangeConfiguration((event) => {
+      if (event.affectsConfiguration('kubetether.kubeconfig')) this.changed.tell();
+    });
+  }
+
+  dispose(): void {
+    this.#settings.dispose();
+    void this.#following?.then((following) => following?.dispose());
+  }
+
+  /** `own` is what a launch block says, or a row of the view. */
+  async of(scope: vscode.ConfigurationScope | undefined, own: { readonly context?: string; readonly namespace?: string } = {}): Promise<Place> {
+    // Not before it is needed: it wakes the other extension.
+    this.#following ??= this.#follow();
+    await this.#following;
+    const settings = vscode.workspace.getConfiguration('kubetether', scope ?? null);
+    return {
+      kubeconfig: settings.get('kubeconfig', '') || this.#chosen,
+      context: own.context ?? (settings.get('context', '') || undefined),
+      namespace: own.namespace ?? (settings.get('namespace', '') || undefined),
+    };
+  }
+
+  async #follow(): Promise<vscode.Disposable | undefined> {
+    try {
+      return await followKubernetesExtension((file) => {
+        const other = file !== this.#chosen;
+        this.#chosen = file;
+        if (other) this.changed.tell();
+      });
+    } catch (error) {
+      this.#warn(error);
+      return undefined;
+    }
+  }
 }

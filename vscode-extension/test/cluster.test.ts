@@ -12,6 +12,7 @@ import { credentialsOf } from '../src/cluster/credentials.js';
 import { Holders } from '../src/cluster/holders.js';
 import { Kubeconfig, kubeconfigFiles, readKubeconfig } from '../src/cluster/kubeconfig.js';
 import { KubernetesReader } from '../src/cluster/kubernetes.js';
+import { configurationApi, fileOf } from '../src/cluster/kubernetesApi.js';
 import { isBehind, serviceOf } from '../src/cluster/objects.js';
 import type { Services } from '../src/cluster/reader.js';
 import { FakeEngine, settle } from './fakeEngine.js';
@@ -38,6 +39,17 @@ test('files are found as kubectl does', () => {
   assert.deepEqual(kubeconfigFiles('/one', { KUBECONFIG: '/two' }), ['/one']);
   assert.deepEqual(kubeconfigFiles(undefined, { KUBECONFIG: '/two::/three' }), ['/two', '/three']);
   assert.deepEqual(kubeconfigFiles(undefined, {}), [path.join(os.homedir(), '.kube/config')]);
+});
+
+test("the Kubernetes extension's file is taken by its contract, or not at all", () => {
+  const api = { getKubeconfigPath: () => ({ pathType: 'host', hostPath: '/x' }) };
+  const broker = (available: boolean) => ({ get: (component: string, version: string) => ({ available: available && component === 'configuration' && version === 'v1_1', api }) });
+  assert.equal(configurationApi(broker(true)), api);
+  assert.equal(configurationApi(broker(false)), undefined);
+  assert.equal(configurationApi(undefined), undefined);
+  assert.equal(fileOf({ pathType: 'host', hostPath: '/x' }), '/x');
+  assert.equal(fileOf({ pathType: 'host', hostPath: '/x:/y' }), undefined);
+  assert.equal(fileOf({ pathType: 'wsl', wslPath: '/x' }), undefined);
 });
 
 test('a missing file is passed over, but not all of them', async (t) => {
@@ -122,7 +134,8 @@ test('Services are watched, and read again after the watch has failed', async (t
     const ours = { metadata: { name: 'kt-orig', labels: { 'app.kubernetes.io/managed-by': 'kubetether' } } };
     response.end(JSON.stringify({ metadata: { resourceVersion: '1' }, items: [object('old'), ours, object(`kept-${lists}`)] }));
   });
-  const reader = new KubernetesReader(() => [write(t, config(url))]);
+  const reader = new KubernetesReader(() => Promise.resolve([write(t, config(url))]));
+  t.after(() => reader.dispose());
   const told: string[] = [];
   const enough = new Promise<void>((resolve) => {
     const watch = reader.watchServices({ context: 'kind', namespace: 'shop' }, ({ services, problem }: Services) => {
@@ -151,14 +164,14 @@ test('who holds is asked when somebody does, and again until it is known whether
   const holders = new Holders(() => Promise.resolve(engine), (error) => assert.fail(String(error)));
   const lives: (string | undefined)[] = [];
   holders.changed.listen(() => lives.push(holders.of('shop', 'orders')?.life));
-  holders.look('shop', { namespace: 'shop' }, []);
+  holders.look('shop', () => Promise.resolve({ namespace: 'shop' }), []);
   assert.deepEqual(engine.calls, []);
-  holders.look('shop', { namespace: 'shop' }, ['orders']);
-  holders.look('shop', { namespace: 'shop' }, ['orders']);
+  holders.look('shop', () => Promise.resolve({ namespace: 'shop' }), ['orders']);
+  holders.look('shop', () => Promise.resolve({ namespace: 'shop' }), ['orders']);
   await settle();
   assert.deepEqual(engine.calls, ['status 0', 'status 35']);
   assert.deepEqual(lives, ['unknown', 'dead']);
-  holders.look('shop', { namespace: 'shop' }, []);
+  holders.look('shop', () => Promise.resolve({ namespace: 'shop' }), []);
   assert.equal(holders.of('shop', 'orders'), undefined);
 });
 

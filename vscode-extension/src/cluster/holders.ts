@@ -25,7 +25,7 @@ export class Holders {
   }
 
   /** These Services of the place are held, now. Asks when they are others than before. */
-  look(key: string, place: Place, held: readonly string[]): void {
+  look(key: string, place: () => Promise<Place>, held: readonly string[]): void {
     const names = held.join('\n');
     const before = this.#places.get(key);
     if ((before?.names ?? '') === names) return;
@@ -47,8 +47,8 @@ export class Holders {
     this.#places.clear();
   }
 
-  async #ask(place: Place, entry: { holders: Map<string, Holder>; asking: AbortController }): Promise<void> {
-    const engine = await this.#engine();
+  async #ask(placeOf: () => Promise<Place>, entry: { holders: Map<string, Holder>; asking: AbortController }): Promise<void> {
+    const [engine, place] = await Promise.all([this.#engine(), placeOf()]);
     for (const patience of [0, PATIENCE]) {
       const { services } = await engine.status({ ...place, patience, signal: entry.asking.signal });
       entry.holders.clear();

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { problemOf, isCancelled } from '../engine/problem.js';
-import type { Disposable } from '../signal.js';
+import { Signal, type Disposable } from '../signal.js';
 import { Api } from './api.js';
+import { watchFiles } from './changes.js';
 import { readKubeconfig, type Kubeconfig } from './kubeconfig.js';
 import { isBehind, isOurs, serviceOf, workloadOf } from './objects.js';
 import type { Contexts, NamespaceOf, Reader, ServiceInfo, Services, Workload } from './reader.js';
@@ -20,22 +21,23 @@ const WORKLOADS = [
   ['DaemonSet', 'daemonsets'],
 ] as const;
 
-export class KubernetesReader implements Reader {
-  readonly #files: () => readonly string[];
+export class KubernetesReader implements Reader, Disposable {
+  /** A kubeconfig file has changed. What is watched goes on as it was. */
+  readonly changed = new Signal();
+  readonly #files: () => Promise<readonly string[]>;
   #kubeconfig: Promise<Kubeconfig> | undefined;
+  #watched: Disposable | undefined;
   readonly #apis = new Map<string, Api>();
 
-  constructor(files: () => readonly string[]) {
+  constructor(files: () => Promise<readonly string[]>) {
     this.#files = files;
   }
 
-  files(): readonly string[] {
-    return this.#files();
-  }
-
   /** Forgets what the kubeconfig said. */
-  reset(): void {
+  dispose(): void {
     this.#kubeconfig = undefined;
+    this.#watched?.dispose();
+    this.#watched = undefined;
     this.#apis.clear();
   }
 
@@ -107,11 +109,23 @@ export class KubernetesReader implements Reader {
   }
 
   #read(): Promise<Kubeconfig> {
-    this.#kubeconfig ??= readKubeconfig(this.#files()).catch((error: unknown) => {
+    this.#kubeconfig ??= this.#readFiles();
+    return this.#kubeconfig;
+  }
+
+  async #readFiles(): Promise<Kubeconfig> {
+    try {
+      const files = await this.#files();
+      this.#watched?.dispose();
+      this.#watched = watchFiles(files, () => {
+        this.dispose();
+        this.changed.tell();
+      });
+      return await readKubeconfig(files);
+    } catch (error) {
       this.#kubeconfig = undefined;
       throw error;
-    });
-    return this.#kubeconfig;
+    }
   }
 
   async #api(context: string): Promise<Api> {

@@ -59,6 +59,4 @@ export interface Reader {
   /** Tells the Services when they have been read, and at each change, until it is disposed. */
   watchServices(place: NamespaceOf, listener: (services: Services) => void): Disposable;
   workloads(place: NamespaceOf, selector: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<readonly Workload[]>;
-  /** The files that the contexts were read from. */
-  files(): readonly string[];
 }

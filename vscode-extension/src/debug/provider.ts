@@ -6,7 +6,6 @@ import * as vscode from 'vscode';
 import { Mistake, problemOf, isCancelled } from '../engine/problem.js';
 import type { Place } from '../engine/engine.js';
 import type { Notices } from '../notices.js';
-import { placeOf } from '../place.js';
 import { withAddresses, type Configuration } from './addresses.js';
 import { readBlock, type Block } from './block.js';
 import type { Runs } from './runs.js';
@@ -14,9 +13,12 @@ import type { Runs } from './runs.js';
 /** In the launched configuration: the run that it belongs to. Sessions that a debugger makes of it may have it, too. */
 const RUN = '__kubetetherRun';
 
-export function registerDebugging(runs: Runs, notices: Notices): vscode.Disposable {
+/** Where a folder's block leads; `own` is what it says itself. */
+type PlaceFor = (folder: vscode.WorkspaceFolder | undefined, own: Block) => Promise<Place>;
+
+export function registerDebugging(runs: Runs, placeFor: PlaceFor, notices: Notices): vscode.Disposable {
   return vscode.Disposable.from(
-    vscode.debug.registerDebugConfigurationProvider('*', new Provider(runs, notices)),
+    vscode.debug.registerDebugConfigurationProvider('*', new Provider(runs, placeFor, notices)),
     vscode.debug.registerDebugAdapterTrackerFactory('*', {
       createDebugAdapterTracker: (session) => tracker(runs, notices, session),
     }),
@@ -27,10 +29,12 @@ export function registerDebugging(runs: Runs, notices: Notices): vscode.Disposab
 
 class Provider implements vscode.DebugConfigurationProvider {
   readonly #runs: Runs;
+  readonly #placeFor: PlaceFor;
   readonly #notices: Notices;
 
-  constructor(runs: Runs, notices: Notices) {
+  constructor(runs: Runs, placeFor: PlaceFor, notices: Notices) {
     this.#runs = runs;
+    this.#placeFor = placeFor;
     this.#notices = notices;
   }
 
@@ -46,7 +50,7 @@ class Provider implements vscode.DebugConfigurationProvider {
     try {
       if (!vscode.workspace.isTrusted) throw new Mistake('untrusted', 'This workspace is not trusted', 'Trust it to reach clusters');
       const block = readBlock(value);
-      return await this.#start(folder, configuration, block, placeOf(folder, block), token);
+      return await this.#start(folder, configuration, block, await this.#placeFor(folder, block), token);
     } catch (error) {
       const problem = problemOf(error);
       if (!isCancelled(problem)) this.#notices.failed(`${configuration.name} was not started`, problem);

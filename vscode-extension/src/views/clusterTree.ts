@@ -45,7 +45,7 @@ export class ClusterTree implements vscode.TreeDataProvider<ClusterNode>, vscode
     private readonly sessions: Sessions,
     private readonly holders: Holders,
     /** How the engine is told of a namespace that is seen here. */
-    private readonly placeOf: (place: NamespaceOf) => Place,
+    private readonly placeOf: (place: NamespaceOf) => Promise<Place>,
   ) {
     this.#subscriptions = [
       sessions.changed.listen(() => this.#redraw()),
@@ -149,7 +149,7 @@ export class ClusterTree implements vscode.TreeDataProvider<ClusterNode>, vscode
     if (open === undefined) return;
     open.services = services;
     const held = services.services.filter(({ noted }) => noted).map(({ name }) => name);
-    this.holders.look(id, this.placeOf(place), held);
+    this.holders.look(id, () => this.placeOf(place), held);
     const waiting = open.waiting.splice(0);
     if (waiting.length === 0) this.#changed.fire(open.node);
     else for (const resolve of waiting) resolve(this.#drawn(place, services, open.shown));

@@ -136,7 +136,7 @@ class Editor {
 
   /** Answers the question that is open. */
   async answer(text) {
-    const input = this.page.locator('.quick-input-widget input[type=text]');
+    const input = this.page.locator('.quick-input-widget input');
     await input.waitFor();
     await input.fill(text);
     await input.press('Enter');
@@ -144,7 +144,7 @@ class Editor {
 
   async command(title) {
     await this.page.keyboard.press('F1');
-    await this.page.locator('.quick-input-widget input[type=text]').fill(`>${title}`);
+    await this.page.locator('.quick-input-widget input').fill(`>${title}`);
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
   }
 
