@@ -76,8 +76,9 @@ export class Ctx {
     return this.places.of(undefined, { context, namespace });
   }
 
-  /** What commands mean that were not started from a row. */
-  defaultPlace(): Promise<NamespaceOf | undefined> {
+  /** What commands mean that were not started from a row. Throws when there is no kubeconfig to read. */
+  async defaultPlace(): Promise<NamespaceOf | undefined> {
+    await this.reader.contexts();
     return this.seenFrom(vscode.window.activeTextEditor?.document.uri);
   }
 

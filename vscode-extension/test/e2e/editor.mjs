@@ -148,6 +148,32 @@ class Editor {
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
   }
 
+  async notification(text) {
+    await this.page.locator('.notification-toast', { hasText: text }).first().waitFor();
+  }
+
+  /** Loads the window anew. */
+  async reload() {
+    await this.page.reload();
+    await this.page.locator('.monaco-workbench').waitFor();
+  }
+
+  /** The extension host of the window that is open. */
+  extensionHost() {
+    const pids = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    const found = pids.filter((pid) => {
+      try {
+        const group = Number(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[2]);
+        return group === this.#server.pid && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=extensionHost');
+      } catch {
+        // It ended meanwhile.
+        return false;
+      }
+    });
+    if (found.length !== 1) throw new Error(`there are ${found.length} extension hosts`);
+    return Number(found[0]);
+  }
+
   async picture(name) {
     await this.page?.screenshot({ path: path.join(this.#artefacts, `${name}.png`) }).catch(() => {});
   }
