@@ -118,7 +118,8 @@ class Editor {
       return await Promise.race([task(this.page), this.#failed.promise]);
     } catch (error) {
       await this.picture(`failed-${what.replace(/\W+/g, '-')}`);
-      throw new Error(`${what}: ${error.message}`, { cause: error });
+      const rows = await this.page.locator('.pane-body .monaco-list-row').evaluateAll((found) => found.map((row) => row.ariaLabel)).catch(() => []);
+      throw new Error(`${what}: ${error.message}\nrows: ${rows.join('\n      ')}`, { cause: error });
     }
   }
 
