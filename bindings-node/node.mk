@@ -4,7 +4,7 @@ NODE_FLAGS = $(if $(filter dev,$(KUBETETHER_PROFILE)),,--release)
 .PHONY: node node-test node-bench
 
 node: ## the npm package, with native module and agent inside: target/node/kubetether-*.tgz (KUBETETHER_PROFILE=dev: quick to build)
-	@bindings-node/build $(NODE_FLAGS)
+	@bindings-node/build
 	@mkdir -p target/node
 	@rm -f target/node/*.tgz
 	@cd bindings-node && npm pack --silent --ignore-scripts --pack-destination ../target/node

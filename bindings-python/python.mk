@@ -2,7 +2,7 @@
 PYTHON_DIR := bindings-python
 PYTHON_ENV := target/python/venv
 
-.PHONY: python python-env python-test python-bench
+.PHONY: python python-wheel python-env python-test python-bench
 
 # The environment is made anew when the lock file changes. maturin takes the agent's files from the package's folder.
 $(PYTHON_ENV)/ready: $(PYTHON_DIR)/requirements.lock
@@ -11,8 +11,11 @@ $(PYTHON_ENV)/ready: $(PYTHON_DIR)/requirements.lock
 	@$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(PYTHON_DIR)/requirements.lock
 	@touch $@
 
-# As small as it can be with KUBETETHER_PROFILE=release; else as quick to build as the tests.
-python: agent $(PYTHON_ENV)/ready ## the Python wheel, with the agent inside: target/python/dist (KUBETETHER_PROFILE=release)
+# What people use is a release build; what the tests use is as quick to build as they are. Named, KUBETETHER_PROFILE is heeded by all.
+python: export KUBETETHER_PROFILE ?= release
+python: python-wheel ## the Python wheel, with the agent inside: target/python/dist (KUBETETHER_PROFILE=dev: quick to build)
+
+python-wheel: agent $(PYTHON_ENV)/ready
 	@mkdir -p $(PYTHON_DIR)/python/kubetether/agent
 	@cp -u target/agent/kubetether-agent-x86_64 target/agent/kubetether-restore-x86_64 $(PYTHON_DIR)/python/kubetether/agent/
 	@rm -rf target/python/dist
@@ -21,7 +24,7 @@ python: agent $(PYTHON_ENV)/ready ## the Python wheel, with the agent inside: ta
 	@ls -l target/python/dist/*.whl
 
 # Nothing of the checkout's own package: what is tested is what was installed.
-python-env: python ## an environment with that wheel and all that its tests need: target/python/venv
+python-env: python-wheel ## an environment with that wheel and all that its tests need: target/python/venv
 	@$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/python/dist/*.whl
 
 python-test: ## the Python package's rung: types, suite, README, examples

@@ -2,6 +2,8 @@
 //
 //   make node-bench                           release builds, on a machine that has nothing else to do
 //   KUBETETHER_PROFILE=dev make node-bench    debug builds: quick to build, and no measure of anything
+//
+// Fails when a figure of the release build is not what it should be.
 
 import fs from 'node:fs';
 import http from 'node:http';
@@ -13,20 +15,13 @@ import { fileURLToPath } from 'node:url';
 import { connect } from 'kubetether';
 
 import { PORT, startCluster } from '../test/support/cluster.mjs';
+import { Figures, median } from './figures.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const { profile } = createRequire(import.meta.url)('../lib/load.js').load();
 
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-const figures = [];
-/** `of` makes the figure of its runs. */
-function tell(figure, unit, runs, target, of = median) {
-  const value = of(runs);
-  const reached = value < target;
-  figures.push({ figure, unit, value, least: Math.min(...runs), most: Math.max(...runs), target, reached, build: profile() });
-  const spread = `${Math.min(...runs).toFixed(2)}..${Math.max(...runs).toFixed(2)}`;
-  console.log(`${figure.padEnd(20)} ${`${value.toFixed(2)} ${unit}`.padEnd(12)} ${spread.padEnd(16)} < ${target} ${reached ? 'reached' : 'MISSED'}`);
-}
+const figures = new Figures(profile());
+const tell = (...figure) => console.log(figures.add(...figure));
 
 const timed = async (work) => {
   const start = performance.now();
@@ -120,3 +115,7 @@ for (const file of fs.readdirSync(packed).filter((name) => name.endsWith('.tgz')
 
 fs.mkdirSync(path.join(ROOT, 'target/bench'), { recursive: true });
 fs.writeFileSync(path.join(ROOT, 'target/bench/node.json'), `${JSON.stringify(figures, null, 2)}\n`);
+if (figures.missed.length > 0) {
+  console.log(`not reached: ${figures.missed.join(', ')}`);
+  process.exitCode = 1;
+}

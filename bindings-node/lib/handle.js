@@ -27,15 +27,23 @@ class Handle extends Referable {
     return this._ask('state');
   }
 
-  /** Puts back what it changed, and returns when that is so. May be called again. */
+  /**
+   * Puts back what it changed, and returns when that is so. May be called again. What is not done by then, or was given up,
+   * goes on in the background, and what is here for it stays until then: callers may still come.
+   */
   async close({ signal, ...options } = {}) {
+    signal?.throwIfAborted();
     // Asked to close is as good as closed: that it fails is told by this, not by a warning.
     this.#watched.closed = true;
     try {
       await this._call('close', toSchema(options), { signal });
-    } finally {
-      await this._end();
+    } catch (error) {
+      // What makes no sense was not asked for.
+      if (error?.code === 'config') this.#watched.closed = false;
+      else this.#endWhenOver();
+      throw error;
     }
+    await this._end();
   }
 
   /** Waits until it is over, as asked or not, and tells what it is then. Keeps the process alive only after `ref()`. */
@@ -49,6 +57,18 @@ class Handle extends Referable {
 
   toString() {
     return this.#what;
+  }
+
+  #endWhenOver() {
+    this._call('closed', {}, { waits: true }).then(
+      () => this._end(),
+      () => {},
+    );
+  }
+
+  /** Whether it is closed, or was asked to. @protected */
+  _isLetGo() {
+    return this.#watched.closed;
   }
 
   /** What is left to do here when it is over, in the order in which it was said. @protected */

@@ -167,7 +167,8 @@ export declare abstract class Handle implements AsyncDisposable {
   get state(): State;
   /**
    * Puts back what it changed, and resolves when that is so. May be called again.
-   * Rejects with `not_restored` or `deadline` when it could not be put back.
+   * Rejects with `not_restored` or `deadline` when it could not be put back. What is not done by then, or when a signal
+   * aborts, goes on in the background; a server that `to` was given is closed when that is over.
    */
   close(options?: CloseOptions): Promise<void>;
   /** Keeps the process alive until it is closed. */

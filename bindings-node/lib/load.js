@@ -29,7 +29,7 @@ function missing(message) {
     number: 900,
     class: 'internal',
     message,
-    hint: 'kubetether has native modules for Linux on x64; in a checkout, `npm run build` in bindings-node makes it',
+    hint: 'kubetether has native modules for Linux on x64; in a checkout, `npm run build` in bindings-node makes it, or `make node` the whole package',
   });
 }
 

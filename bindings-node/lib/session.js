@@ -62,6 +62,19 @@ class Session extends Handle {
     return handle;
   }
 
+  /** Waits until nothing is in force that no handle stands for: until starts that were given up are undone. @protected */
+  async _undone({ signal } = {}) {
+    const undoing = new Set();
+    for await (const event of this.events({ signal }).ref()) {
+      if (event.type === 'snapshot') {
+        const known = new Set([...this.#handles].map(({ id }) => id));
+        for (const { handle } of event.handles) if (!known.has(handle)) undoing.add(handle);
+      }
+      if (event.type === 'handle' && (event.state === 'closed' || event.state === 'lost')) undoing.delete(event.handle);
+      if (undoing.size === 0) return;
+    }
+  }
+
   /** What the cluster says of kubetether's pods in the namespace: conditions, events, last log lines. */
   evidence({ signal } = {}) {
     return this._call('evidence', {}, { signal });

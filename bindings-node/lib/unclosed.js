@@ -3,7 +3,10 @@
 
 const { ask, release } = require('./native.js');
 
-/** Open sessions, held weakly. */
+/** Seconds that the end of the program waits for a session: the engine puts back for 30 of them, and tidies up. */
+const AT_END = 40;
+
+/** Sessions that are not over, held weakly. */
 const sessions = new Set();
 
 const collected = new FinalizationRegistry(({ handle, what, entry, also }) => {
@@ -40,18 +43,25 @@ function closeAtEnd(session) {
   if (!process.listeners('beforeExit').includes(atEnd)) process.on('beforeExit', atEnd);
   const entry = new WeakRef(session);
   sessions.add(entry);
-  return () => {
-    sessions.delete(entry);
-    if (sessions.size === 0) process.removeListener('beforeExit', atEnd);
-  };
+  return () => drop(entry);
+}
+
+function drop(entry) {
+  sessions.delete(entry);
+  if (sessions.size === 0) process.removeListener('beforeExit', atEnd);
 }
 
 function atEnd() {
   for (const entry of sessions) {
     const session = entry.deref();
+    // Once: whatever comes of it, the program ends.
+    drop(entry);
     if (session === undefined) continue;
-    warn(`the session in namespace ${session.namespace} was never closed; it is closed now, at the end of the program`);
-    session.close().catch((error) => warn(`what was left open could not be put back: ${error.message}`));
+    // One whose close took too long is waited for.
+    if (!session._isLetGo()) {
+      warn(`the session in namespace ${session.namespace} was never closed; it is closed now, at the end of the program`);
+    }
+    session.close({ deadline: AT_END }).catch((error) => warn(`what was left open could not be put back: ${error.message}`));
   }
 }
 

@@ -4,7 +4,10 @@ import type { Exchange, ExchangeOptions, Forward, ForwardOptions, Session, Sessi
 export interface Kube {
   /** There while tests and their hooks run. */
   readonly session: Session;
-  /** `session.exchange`, undone at the end of the test; at the end of the suite when it was started before the tests. */
+  /**
+   * `session.exchange`, undone at the end of the test; at the end of the suite when it was started before the tests. One that
+   * is not there yet when the test ends, as when the runner's limit cut it off, is given up.
+   */
   exchange(target: string, options: ExchangeOptions): Promise<Exchange>;
   /** `session.forward`, undone likewise. */
   forward(destination: string, options?: ForwardOptions): Promise<Forward>;

@@ -15,33 +15,56 @@ const GONE = 60;
 
 /** What a test started, also what it did not wait for. */
 class Started {
-  #handles = [];
+  #starts = [];
+  #over = new AbortController();
 
-  add(handle) {
-    this.#handles.push(handle);
+  /** Aborted when the test is over. */
+  get signal() {
+    return this.#over.signal;
   }
 
-  /** Closes all of it, the last first. */
-  async undo() {
+  add(handle) {
+    const start = { handle, pending: true };
+    const settled = () => (start.pending = false);
+    handle.then(settled, settled);
+    this.#starts.push(start);
+  }
+
+  /** Closes all of it, the last first. A start that a runner's limit cut off is given up, and undone in the `session`. */
+  async undo(session) {
     const failures = [];
-    // A start that failed was told to the test; one that a runner's limit cut off is waited for, so that it can be undone.
-    const outcomes = await Promise.allSettled(this.#handles);
+    const cutOff = this.#starts.some(({ pending }) => pending);
+    this.#over.abort(new Error('the test that started it is over'));
+    // A start that failed was told to the test.
+    const outcomes = await Promise.allSettled(this.#starts.map(({ handle }) => handle));
     for (const handle of outcomes.reverse().flatMap(({ value }) => value ?? [])) {
       await handle.close({ deadline: CLOSE }).catch((error) => failures.push(error));
+    }
+    // The next test may want the same Service.
+    if (cutOff) {
+      await session?._undone({ signal: AbortSignal.timeout(CLOSE * 1000) }).catch((cause) => {
+        failures.push(new Error(`what this test was still starting at its end is not undone after ${CLOSE} s`, { cause }));
+      });
     }
     if (failures.length === 1) throw failures[0];
     if (failures.length > 1) throw new AggregateError(failures, 'not everything of this test could be put back');
   }
 }
 
-/** What tests use: `session` gives the session or throws, `start` has one work on it. */
+/** What tests use: `session` gives the session or throws, `start` has one work on it, until a signal aborts. */
 const kube = (session, start) => ({
   get session() {
     return session();
   },
-  exchange: (target, given) => start((on) => on.exchange(target, given)),
-  forward: (destination, given) => start((on) => on.forward(destination, given)),
+  exchange: (target, given) => start((on, signal) => on.exchange(target, until(signal, given))),
+  forward: (destination, given) => start((on, signal) => on.forward(destination, until(signal, given))),
 });
+
+/** The options, with a signal that aborts with this one, too. */
+function until(signal, options) {
+  if (signal === undefined) return options;
+  return { ...options, signal: options?.signal === undefined ? signal : AbortSignal.any([options.signal, signal]) };
+}
 
 /**
  * A session for the tests of a file or suite. What a test starts by it is undone at the end of the test, the last first,
@@ -71,7 +94,7 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
   afterEach(async () => {
     const all = started;
     started = undefined;
-    await all?.undo();
+    await all?.undo(session);
   }, 2 * CLOSE + BEYOND);
   afterAll(async () => {
     // None, when it could not be started.
@@ -80,7 +103,8 @@ function useSession({ beforeAll, afterAll, beforeEach, afterEach }, options = {}
   }, CLOSE + BEYOND);
 
   return kube(current, (work) => {
-    const handle = (async () => work((await starting) ?? current()))();
+    const { signal } = started ?? {};
+    const handle = (async () => work((await starting) ?? current(), signal))();
     started?.add(handle);
     return handle;
   });
@@ -103,16 +127,19 @@ function useNamespace({ beforeEach, afterEach }, options = {}) {
 
   beforeEach(async () => {
     const name = `kube-test-${crypto.randomBytes(5).toString('hex')}`;
-    own = { name, started: new Started() };
-    await call('create_namespace', 0, { name }, { session: where });
-    own.session = await connect({ ...options, namespace: name });
+    const started = new Started();
+    const mine = { name, started };
+    own = mine;
+    // A limit of the runner's may cut these off, too.
+    await call('create_namespace', 0, { name }, { session: where, signal: started.signal });
+    mine.session = await connect(until(started.signal, { ...options, namespace: name }));
   }, 2 * (options.startDeadline ?? START) + BEYOND);
   afterEach(async () => {
     const { name, session, started } = own ?? {};
     own = undefined;
     if (name === undefined) return;
     try {
-      await started.undo();
+      await started.undo(session);
     } finally {
       try {
         await session?.close({ deadline: CLOSE });
@@ -127,8 +154,9 @@ function useNamespace({ beforeEach, afterEach }, options = {}) {
     kube(
       () => current().session,
       (work) => {
-        const handle = (async () => work(current().session))();
-        own?.started.add(handle);
+        const { started } = own ?? {};
+        const handle = (async () => work(current().session, started?.signal))();
+        started?.add(handle);
         return handle;
       },
     ),

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -56,6 +57,35 @@ test('a close that is given up goes on', async () => {
   assert.deepEqual(await exchange.closed(), { state: 'closed' });
   assert.equal(await cluster.ask('orders'), 'cluster');
   await session.close();
+});
+
+test('a close that takes too long leaves what callers come to, until it is over', async () => {
+  const session = await start();
+  const server = http.createServer((_, response) => response.end('name=here'));
+  const exchange = await session.exchange('orders', { to: server });
+  const { id } = await cluster.fault({ verbs: ['patch'], resource: 'services', name: 'orders', refuse: { code: 403 } });
+  await assert.rejects(exchange.close({ deadline: 1 }), { code: 'deadline' });
+  assert.equal(exchange.state.state, 'closing');
+  assert.equal(server.listening, true);
+  // The Service still leads here.
+  assert.equal(await cluster.ask('orders'), 'here');
+  await cluster.api('DELETE', `/sim/faults/${id}`);
+  assert.deepEqual(await exchange.closed(), { state: 'closed' });
+  await until('the server is closed', () => !server.listening);
+  assert.equal(await cluster.ask('orders'), 'cluster');
+  await session.close();
+});
+
+test('a close that was not asked for ends nothing', async () => {
+  const session = await start();
+  const server = http.createServer((_, response) => response.end('name=here'));
+  const exchange = await session.exchange('orders', { to: server });
+  await assert.rejects(exchange.close({ deadline: 'soon' }), { code: 'config' });
+  await assert.rejects(exchange.close({ signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' });
+  assert.equal(exchange.state.state, 'active');
+  assert.equal(await cluster.ask('orders'), 'here');
+  await session.close();
+  assert.equal(server.listening, false);
 });
 
 test('dispose closes, also from a failing scope', async () => {
@@ -176,13 +206,16 @@ test('events: a snapshot first, then what happens, one end, and a counter of wha
   assert.ok(types.includes('progress') && types.includes('handle'));
   assert.equal(events.dropped > 0, types.includes('dropped'));
 
+  // Told also to who asks for nothing any more.
+  const { dropped } = slow;
   const late = [];
   for await (const event of slow) late.push(event);
   assert.equal(late[0].type, 'snapshot');
   assert.equal(late[1].type, 'dropped');
   assert.equal(late.length, 2 + 256);
   assert.equal(late.at(-1).type, 'closed');
-  assert.equal(slow.dropped, late[1].count);
+  assert.equal(dropped, late[1].count);
+  assert.equal(slow.dropped, dropped);
 });
 
 test('many calls at once', async () => {

@@ -7,6 +7,8 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { connect } from 'kubetether';
+
 import { startCluster, until } from './support/cluster.mjs';
 
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
@@ -69,12 +71,31 @@ test('jest: its global hooks', async () => {
   await hooks.beforeEach();
   const exchange = await kube.exchange('orders', { to: () => new Response('name=here') });
   assert.equal(await cluster.ask('orders'), 'here');
-  // One that the test did not wait for, as when the runner's own limit cut it off.
-  const late = kube.exchange('stock', { to: () => new Response('name=late') });
+  // One that somebody else holds, for which the test waits until the runner's own limit cuts it off.
+  const other = await connect({ kubeconfig: cluster.kubeconfig });
+  const held = await other.exchange('stock', { to: () => new Response('name=other') });
+  const events = kube.session.events();
+  const late = kube.exchange('stock', { to: () => new Response('name=late'), wait: 300, deadline: 300 });
+  for await (const event of events) if (/is held by/.test(event.what ?? event.text)) break;
   await hooks.afterEach();
   assert.equal(exchange.state.state, 'closed');
-  assert.equal((await late).state.state, 'closed');
+  await assert.rejects(late, /the test that started it is over/);
+  assert.equal(await cluster.ask('stock'), 'other');
+
+  // One that is not waited for at all, but on its way; the next test may have the same Service at once.
+  await held.close();
+  await hooks.beforeEach();
+  const begun = kube.session.events();
+  const unawaited = kube.exchange('stock', { to: () => new Response('name=late') });
+  for await (const event of begun) if (event.type === 'progress') break;
+  await hooks.afterEach();
+  await unawaited.then(({ state }) => assert.equal(state.state, 'closed'), (error) => assert.match(error.message, /is over/));
+  await hooks.beforeEach();
+  await kube.exchange('stock', { to: () => new Response('name=next') });
+  assert.equal(await cluster.ask('stock'), 'next');
+  await hooks.afterEach();
   await hooks.afterAll();
+  await other.close();
   await until('nothing is left', () => cluster.isClean());
 });
 

@@ -72,6 +72,31 @@ test('open handles do not keep the process alive: at its end the session is clos
   await isRestored();
 });
 
+test('a session whose close took too long is waited for at the end, and callers are answered until then', async () => {
+  const run = program(`
+    const session = await connect(options);
+    await session.exchange('orders', { to });
+    process.stdin.once('data', async () => {
+      process.stdin.destroy();
+      await session.close({ deadline: 1 }).catch((error) => console.log('too long:', error.code));
+    });
+    console.log('up');
+  `);
+  await run.printed('up');
+  const { id } = await cluster.fault({ verbs: ['patch'], resource: 'services', name: 'orders', refuse: { code: 403 } });
+  run.child.stdin.write('end\n');
+  await run.printed('too long: deadline');
+  assert.equal(await cluster.ask('orders'), 'here');
+  assert.equal(run.child.exitCode, null);
+  await cluster.api('DELETE', `/sim/faults/${id}`);
+  const { code, err } = await run.ended();
+  assert.equal(code, 0, err);
+  // It was closed: what took too long was told already.
+  assert.doesNotMatch(err, /KUBETETHER_UNCLOSED/);
+  assert.ok(await cluster.isClean());
+  await isRestored();
+});
+
 test('ref() keeps it alive until it is closed or told to unref()', async () => {
   const run = program(`
     const session = (await connect(options)).ref();

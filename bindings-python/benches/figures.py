@@ -37,14 +37,17 @@ def tell(name: str, unit: str, runs: list[float], target: float) -> None:
     from kubetether import _native
 
     value, least, most = statistics.median(runs), min(runs), max(runs)
-    reached = value < target
-    measured = {"median": value, "least": least, "most": most, "build": _native.profile()}
-    figures.append({"figure": name, "unit": unit, **measured, "target": target, "reached": reached})
+    reached = value <= target
+    # The keys of tests/src/bin/bench.
+    measured = {"id": name, "value": value, "unit": unit, "least": least, "most": most}
+    compared = {"ratio": value / target, "of": "target", "beside": None}
+    aimed = {"aim": "at most", "target": target, "reached": reached}
+    figures.append({**measured, **compared, **aimed, "build": _native.profile()})
     spread = f"{least:.2f}..{most:.2f}"
     verdict = "reached" if reached else "MISSED"
     if least < target <= most:
         verdict += ", but not by each run: the machine was busy, or it is close"
-    print(f"{name:22} {value:8.2f} {unit:4} {spread:18} < {target:g} {verdict}", flush=True)
+    print(f"{name:22} {value:8.2f} {unit:4} {spread:18} <= {target:g} {verdict}", flush=True)
 
 
 def process_seconds(*arguments: str) -> float:

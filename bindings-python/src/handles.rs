@@ -3,6 +3,7 @@
 use kubetether::host;
 use pyo3::prelude::*;
 
+use crate::errors;
 use crate::task::Task;
 
 /// A session. Dropping the last handle closes it in the background.
@@ -37,18 +38,18 @@ impl Session {
     }
 
     /// A subscription of its own.
-    fn events(&self) -> Events {
-        Events(self.0.events())
+    fn events(&self, py: Python<'_>) -> PyResult<Events> {
+        known(py, self.0.check(), || Events(self.0.events()))
     }
 
     /// `SessionInfo`.
-    fn info(&self) -> String {
-        self.0.info()
+    fn info(&self, py: Python<'_>) -> PyResult<String> {
+        known(py, self.0.check(), || self.0.info())
     }
 
     /// `State`.
-    fn state(&self) -> String {
-        self.0.state()
+    fn state(&self, py: Python<'_>) -> PyResult<String> {
+        known(py, self.0.check(), || self.0.state())
     }
 }
 
@@ -64,13 +65,13 @@ impl Events {
     }
 
     /// `Event`, if there is one already.
-    fn take(&self) -> Option<String> {
-        self.0.take()
+    fn take(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        known(py, self.0.check(), || self.0.take())
     }
 
     /// How many were lost because they were not taken.
-    fn dropped(&self) -> u64 {
-        self.0.dropped()
+    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        known(py, self.0.check(), || self.0.dropped())
     }
 }
 
@@ -88,18 +89,18 @@ macro_rules! handle {
         #[pymethods]
         impl $name {
             /// What it is.
-            fn info(&self) -> String {
-                self.0.info()
+            fn info(&self, py: Python<'_>) -> PyResult<String> {
+                known(py, self.0.check(), || self.0.info())
             }
 
             /// `State`.
-            fn state(&self) -> String {
-                self.0.state()
+            fn state(&self, py: Python<'_>) -> PyResult<String> {
+                known(py, self.0.check(), || self.0.state())
             }
 
             /// `Stats`.
-            fn stats(&self) -> String {
-                self.0.stats()
+            fn stats(&self, py: Python<'_>) -> PyResult<String> {
+                known(py, self.0.check(), || self.0.stats())
             }
 
             /// Takes `CloseCall`.
@@ -119,9 +120,15 @@ macro_rules! handle {
 
 handle!(Exchange {
     /// `Safety`.
-    fn safety(&self) -> String {
-        self.0.safety()
+    fn safety(&self, py: Python<'_>) -> PyResult<String> {
+        known(py, self.0.check(), || self.0.safety())
     }
 });
 
 handle!(Forward {});
+
+/// What is known of a handle, for the process that has it: in one that was forked, what is asked for may be locked for ever.
+fn known<T>(py: Python<'_>, checked: kubetether::Result<()>, what: impl FnOnce() -> T) -> PyResult<T> {
+    checked.map_err(|error| errors::raise(py, &error))?;
+    Ok(what())
+}

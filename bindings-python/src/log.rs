@@ -1,6 +1,8 @@
 //! The engine's log, to whoever in Python wants it.
 
-use std::sync::mpsc::{self, Receiver};
+use std::process;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, OnceLock};
 
 use kubetether::host::log::{Level, clear_sink, set_sink};
 use pyo3::prelude::*;
@@ -19,16 +21,56 @@ pub(crate) fn register(py: Python<'_>, sink: Option<Py<PyAny>>, level: u8) -> Py
         py.detach(clear_sink);
         return Ok(());
     };
-    // engine's threads -> the thread that tells: those must not wait for the GIL
-    let (sender, lines) = mpsc::sync_channel::<Line>(LINES);
-    std::thread::Builder::new().name("kubetether-log".into()).spawn(move || tell(&lines, &sink))?;
+    let sink = Arc::new(sink);
+    let teller = Teller::start(&sink)?;
     let registered = py.detach(|| {
         set_sink(level_of(level), move |record| {
-            let line = (number_of(record.level), record.target.to_owned(), record.message.to_owned());
-            let _ = sender.try_send(line);
+            teller
+                .tell((number_of(record.level), record.target.to_owned(), record.message.to_owned()), &sink);
         })
     });
     registered.map_err(|error| errors::raise(py, &error))
+}
+
+/// A thread that tells, as the process has it that started it: of its parent's, a forked one has the channel and no thread.
+struct Teller {
+    process: u32,
+    /// engine's threads -> the thread that tells: those must not wait for the GIL. `None`: no thread could be made, or it is
+    /// dropped.
+    lines: Option<SyncSender<Line>>,
+    /// That of a process that was forked from this one. No lock: who had it may be missing after a fork.
+    child: OnceLock<Box<Self>>,
+}
+
+impl Teller {
+    fn start(sink: &Arc<Py<PyAny>>) -> std::io::Result<Self> {
+        let (sender, lines) = mpsc::sync_channel::<Line>(LINES);
+        let sink = sink.clone();
+        std::thread::Builder::new().name("kubetether-log".into()).spawn(move || tell(&lines, &sink))?;
+        Ok(Self { process: process::id(), lines: Some(sender), child: OnceLock::new() })
+    }
+
+    fn tell(&self, line: Line, sink: &Arc<Py<PyAny>>) {
+        let mut teller = self;
+        while teller.process != process::id() {
+            teller = teller.child.get_or_init(|| {
+                let none = Self { process: process::id(), lines: None, child: OnceLock::new() };
+                Box::new(Self::start(sink).unwrap_or(none))
+            });
+        }
+        if let Some(lines) = &teller.lines {
+            let _ = lines.try_send(line);
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if self.process != process::id() {
+            // The parent's thread may have been at work in it.
+            std::mem::forget(self.lines.take());
+        }
+    }
 }
 
 /// Until the sink is replaced.

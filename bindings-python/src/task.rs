@@ -1,6 +1,6 @@
 //! A call under way, as Python waits for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use kubetether::host::{Call, Canceller};
@@ -168,11 +168,16 @@ impl Drop for Task {
     }
 }
 
-/// Where callbacks are called from: a thread that may wait for the GIL, which those of the engine must not.
+/// Where callbacks are called from: a thread that may wait for the GIL, which those of the engine must not. Each process has its
+/// own: of the parent's, a forked one has the channel and no thread.
 fn teller() -> PyResult<mpsc::Sender<Py<PyAny>>> {
-    static TELLER: OnceLock<Mutex<Option<mpsc::Sender<Py<PyAny>>>>> = OnceLock::new();
-    let mut teller = TELLER.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(sender) = &*teller {
+    static TELLER: Mutex<Option<(u32, mpsc::Sender<Py<PyAny>>)>> = Mutex::new(None);
+    // Taken with the GIL only, as forks are made: nobody has it in a process that was just forked.
+    let mut teller = TELLER.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if let Some((of, sender)) = &*teller
+        && *of == process
+    {
         return Ok(sender.clone());
     }
     // calls that end -> the thread that tells; never more than there are calls
@@ -191,6 +196,7 @@ fn teller() -> PyResult<mpsc::Sender<Py<PyAny>>> {
             }
         }
     })?;
-    *teller = Some(sender.clone());
+    // The parent's end is not closed here: its thread may have been at work in it.
+    std::mem::forget(teller.replace((process, sender.clone())));
     Ok(sender)
 }

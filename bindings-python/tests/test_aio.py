@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import threading
 import urllib.request
+import warnings
 from typing import Any
 
 import pytest
@@ -95,8 +97,58 @@ async def test_cancelling_a_start_leaves_nothing(cluster: Cluster) -> None:
     wait_until("no session is left", lambda: cluster.leases() == [])
 
 
-async def _start(session: aio.Session) -> aio.Exchange:
-    return await session.exchange("orders", to=lambda request: "never")
+async def _start(session: aio.Session, to: Any = lambda request: "never") -> aio.Exchange:
+    return await session.exchange("orders", to=to)
+
+
+@pytest.mark.asyncio
+async def test_cancelling_while_an_app_starts_leaves_no_server(cluster: Cluster) -> None:
+    came, stopped = threading.Event(), threading.Event()
+    go_on = threading.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        came.set()
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait, LIMIT)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await receive()
+        stopped.set()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    loop = asyncio.get_running_loop()
+    async with aio.connect(kubeconfig=cluster.kubeconfig, linger=0) as session:
+        starting = asyncio.ensure_future(_start(session, slow))
+        assert await loop.run_in_executor(None, came.wait, LIMIT)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        go_on.set()
+        assert await loop.run_in_executor(None, stopped.wait, LIMIT), "the app's server goes on"
+    assert cluster.is_original("orders")
+
+
+def test_what_is_never_awaited_is_told() -> None:
+    """As Python tells of a coroutine."""
+
+    async def awaited() -> None:
+        with pytest.raises(kubetether.KubeconfigError):
+            await aio.connect(kubeconfig="/nonexistent")
+        with pytest.raises(kubetether.KubeconfigError):
+            async with aio.connect(kubeconfig="/nonexistent"):
+                pass
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        aio.connect(kubeconfig="/nonexistent")
+        gc.collect()
+        assert [(each.category, str(each.message)) for each in caught] == [
+            (RuntimeWarning, "kubetether.aio.connect() was never awaited: nothing was started")
+        ]
+        del caught[:]
+        asyncio.run(awaited())
+        gc.collect()
+        assert not [each for each in caught if "never awaited" in str(each.message)]
 
 
 @pytest.mark.asyncio

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 from cluster import ask, urllib, wait_until
 
 import kubetether
-from kubetether._local import Endpoints, handler
+from kubetether._local import Endpoints, Wrapped, asgi_server, handler, server
+from kubetether._local.log import Log
 
 
 @contextmanager
@@ -159,6 +161,132 @@ def test_a_handler_that_hangs_holds_up_nobody_and_is_left_at_the_end() -> None:
     release.set()
     with pytest.raises(OSError):
         ask(f"http://127.0.0.1:{port}/", timeout=5)
+
+
+FEW = 4
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if that were all the connections a server has room for."""
+    monkeypatch.setattr(server, "CONNECTIONS", FEW)
+    monkeypatch.setattr(asgi_server, "CONNECTIONS", FEW)
+
+
+def connected(stack: ExitStack, port: int, path: str = "") -> socket.socket:
+    """Somebody who stays connected, and has asked for ``path`` if that is something."""
+    caller = stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=30)))
+    if path:
+        caller.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    return caller
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["threads", "loop"])
+def test_idle_callers_make_room(kind: int, few: None) -> None:
+    """The longest idle one first; whoever has asked meanwhile is not idle."""
+    endpoints = Endpoints(sync_and_async(lambda request: "fine")[kind])
+    idle: Any = endpoints.all[0]._idle  # type: ignore[attr-defined]
+    try:
+        with ExitStack() as stack:
+            port = int(str(endpoints.entries).rpartition(":")[2])
+            callers = []
+            for number in range(FEW):
+                # Some that have asked, and some that never did.
+                callers.append(connected(stack, port, "/asks" if number % 2 else ""))
+                if number % 2:
+                    assert b"200 OK" in callers[-1].recv(1024)
+                wait_until("it is idle", lambda: len(idle) > number)
+            # The first one is now the last to have said something.
+            callers[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert b"200 OK" in callers[0].recv(1024)
+            wait_until("it is idle again", lambda: len(idle) == FEW)
+            assert ask(f"http://127.0.0.1:{port}/", timeout=30) == "fine"
+            assert callers[1].recv(1024) == b""
+            callers[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert b"200 OK" in callers[0].recv(1024)
+    finally:
+        endpoints.stop()
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["threads", "loop"])
+def test_nobody_is_idle_for_ever(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE", 0.1)
+    monkeypatch.setattr(asgi_server, "IDLE", 0.1)
+    with serving(sync_and_async(lambda request: "fine")[kind]) as port, ExitStack() as stack:
+        assert connected(stack, port).recv(1024) == b""
+        answer = b""
+        while not answer:
+            # On a busy machine we may be too slow ourselves: then once more.
+            with suppress(OSError):
+                caller = connected(stack, port, "/x")
+                answer = b"".join(iter(lambda: caller.recv(1024), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK") and answer.endswith(b"fine")
+
+
+def test_who_finds_no_room_waits_and_that_is_told(few: None) -> None:
+    go_on = threading.Event()
+
+    def hang(request: kubetether.Request) -> str:
+        go_on.wait(60)
+        return "at last"
+
+    endpoints = Endpoints(hang)
+    log = endpoints.all[0].log
+    try:
+        with ExitStack() as stack:
+            port = int(str(endpoints.entries).rpartition(":")[2])
+            callers = [connected(stack, port, "/hang") for _ in range(FEW + 1)]
+            wait_until("it is told", lambda: any("a caller waits: 4 connections" in line for line in log.lines()))
+            go_on.set()
+            for caller in callers:
+                caller.shutdown(socket.SHUT_WR)
+                assert b"at last" in b"".join(iter(lambda: caller.recv(1024), b""))
+    finally:
+        go_on.set()
+        endpoints.stop()
+
+
+def test_who_is_refused_is_told_of(few: None) -> None:
+    go_on = threading.Event()
+
+    async def hang(request: kubetether.Request) -> str:
+        await asyncio.get_running_loop().run_in_executor(None, go_on.wait, 60)
+        return "at last"
+
+    endpoints = Endpoints(hang)
+    log = endpoints.all[0].log
+    try:
+        with ExitStack() as stack:
+            port = int(str(endpoints.entries).rpartition(":")[2])
+            callers = []
+            for number in range(FEW):
+                callers.append(connected(stack, port, "/hang"))
+                wait_until("it is asked", lambda: len(log.lines()) > number)
+            with pytest.raises(OSError):
+                ask(f"http://127.0.0.1:{port}/", timeout=30)
+            assert any("a caller was refused: 4 connections" in line for line in log.lines())
+            go_on.set()
+            for caller in callers:
+                assert b"at last" in caller.recv(1024)
+    finally:
+        go_on.set()
+        endpoints.stop()
+
+
+def test_a_server_whose_start_is_interrupted_is_stopped() -> None:
+    class Slow:
+        log, port, stopped = Log(), 0, 0
+
+        def start(self) -> None:
+            raise KeyboardInterrupt
+
+        def stop(self) -> None:
+            self.stopped += 1
+
+    slow = Slow()
+    with pytest.raises(KeyboardInterrupt):
+        Endpoints({80: 9, 81: Wrapped(lambda: slow)})
+    assert slow.stopped == 1
 
 
 def test_what_a_handler_raises_is_in_the_log() -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Optional
 
 import pytest
 from cluster import LIMIT, Cluster, wait_until
+
+import kubetether
+from kubetether import _native, pytest_plugin
+from kubetether._pytest import namespace
+from kubetether._pytest.kube import Kube
 
 PREAMBLE = """
 import urllib.request, pytest, kubetether
@@ -216,11 +226,146 @@ def test_who_needs_it_gets_it(kube):
         "--kube-keep-on-failure",
     )
     result.assert_outcomes(failed=1, passed=2)
-    result.stdout.fnmatch_lines(["*still exchanged, for --kube-keep-on-failure: payments"])
+    told = ["*the namespace kube-test-* stays, for*", "*put back now: payments in namespace default (*"]
+    result.stdout.fnmatch_lines(told)
+    assert "still exchanged" not in result.stdout.str()
     left = [name for name in cluster.namespaces() if name.startswith("kube-test-")]
     assert len(left) == 1
     cluster.api("DELETE", f"/api/v1/namespaces/{left[0]}")
     wait_until("the namespace is gone", lambda: left[0] not in cluster.namespaces())
+
+
+@pytest.mark.parametrize("fixture", ["kube", "kube_namespace"])
+def test_a_run_at_a_terminal_waits_before_it_puts_back(
+    fixture: str, pytester: pytest.Pytester, cluster: Cluster
+) -> None:
+    """Its only test fails, and its output is captured: what it exchanged is there to be looked at until Enter."""
+    pytester.makepyfile(
+        PREAMBLE
+        + f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from cluster import Cluster
+
+def test_fails({fixture}, pytestconfig):
+    if {fixture}.namespace != "default":
+        cluster = Cluster(Path(pytestconfig.getoption("kube_kubeconfig")))
+        cluster.service("orders", {fixture}.namespace)
+        cluster.wait_for("orders", {fixture}.namespace)
+    {fixture}.exchange("orders", to=lambda request: "kept")
+    assert False
+"""
+    )
+    arguments = ["-p", "no:cacheprovider", "--kube-keep-on-failure", f"--kube-kubeconfig={cluster.kubeconfig}"]
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        stdin=its_end, stdout=subprocess.PIPE, text=True, cwd=pytester.path,
+    )
+    os.close(its_end)
+    try:
+        assert process.stdout is not None
+        seen = ""
+        while "Enter puts back" not in seen:
+            read = process.stdout.read(1)
+            assert read, seen
+            seen += read
+        told = re.search(r"still exchanged, for --kube-keep-on-failure: orders in namespace (\S+);", seen)
+        assert told, seen
+        where = told[1]
+        assert not cluster.is_original("orders", where)
+        os.write(terminal, b"\n")
+        out, _ = process.communicate(timeout=2 * LIMIT)
+        assert process.returncode == 1, out
+        assert cluster.is_original("orders", where)
+        assert (where == "default") == (fixture == "kube")
+        assert (f"the namespace {where} stays" in out) == (fixture == "kube_namespace"), out
+    finally:
+        os.close(terminal)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if where != "default":
+        cluster.api("DELETE", f"/api/v1/namespaces/{where}")
+        wait_until("the namespace is gone", lambda: where not in cluster.namespaces())
+
+
+class Closing:
+    """A call that ends as it is told to, and a handle or a cluster that is asked for it."""
+
+    def __init__(self, error: Optional[BaseException] = None) -> None:
+        self.error = error
+        self.asked = 0
+        self.ended = 0
+
+    def wait(self, timeout: Optional[float]) -> bool:
+        if self.error is not None:
+            raise self.error
+        return True
+
+    def result(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+    @property
+    def _native(self) -> Closing:
+        return self
+
+    def close(self, call: str) -> Closing:
+        self.asked += 1
+        return self
+
+    def _ended(self) -> None:
+        self.ended += 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised", "ended"),
+    [
+        ({}, None, [1, 1, 1, 1]),
+        ({2: kubetether.NotRestoredError("first"), 1: kubetether.LostError("second")}, "first", [1, 0, 0, 1]),
+        # Closed last to first: of those after an interruption nobody waits for the end.
+        ({2: KeyboardInterrupt("first"), 1: KeyboardInterrupt("second")}, "first", [0, 0, 0, 1]),
+        ({3: kubetether.LostError("lost"), 2: pytest.fail.Exception("too late")}, "too late", [0, 0, 0, 0]),
+    ],
+    ids=["well", "failing", "interrupted", "both"],
+)
+def test_all_of_a_test_is_asked_to_close(errors: dict[int, BaseException], raised: Optional[str], ended: list[int]) -> None:
+    handles = [Closing(errors.get(number)) for number in range(4)]
+    kube = Kube(None, None, 0.0)  # type: ignore[arg-type]
+    kube._handles.extend(handles)  # type: ignore[arg-type]
+    with contextlib.ExitStack() as stack:
+        if raised is not None:
+            stack.enter_context(pytest.raises(BaseException, match=raised))
+        kube._undo()
+    assert [handle.asked for handle in handles] == [1, 1, 1, 1]
+    assert [handle.ended for handle in handles] == ended
+
+
+@pytest.mark.parametrize(
+    ("error", "unmade"),
+    [(KeyboardInterrupt("now"), 1), (kubetether.DeadlineError("late"), 1), (kubetether.ForbiddenError("no"), 0)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_namespace_that_may_be_there_is_taken_away(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, unmade: int
+) -> None:
+    """And a cluster that answers too late is there: no reason to skip."""
+    gone = Closing()
+    monkeypatch.setattr(_native, "create_namespace", lambda *_: Closing(error))
+    monkeypatch.setattr(_native, "delete_namespace", lambda folder, where, name, call: gone.close(call))
+    config = SimpleNamespace(getoption=lambda name: name == "kube_skip_unreachable", getini=lambda name: "")
+    with pytest.raises(BaseException) as caught:
+        next(namespace.fresh(SimpleNamespace(config=config)))  # type: ignore[arg-type]
+    assert caught.value is error and gone.asked == unmade
+
+
+def test_hooks_that_every_pytest_knows() -> None:
+    """pluggy before 1.2, as Debian 12 has it, ends every run when it finds a wrapper of the new style."""
+    for hook in vars(pytest_plugin).values():
+        assert not getattr(hook, "pytest_impl", {}).get("wrapper")
+    assert pytest_plugin.pytest_runtest_makereport.pytest_impl["hookwrapper"]  # type: ignore[attr-defined]
 
 
 def test_no_cluster(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -135,6 +135,43 @@ def test_ctrl_c_in_a_start_leaves_nothing(cluster: Cluster) -> None:
     assert cluster.is_original("orders") and cluster.leases() == []
 
 
+def test_ctrl_c_in_a_start_ends_it_also_when_the_exception_is_kept(cluster: Cluster) -> None:
+    """And the session goes on: neither may the call live on in the traceback."""
+    code, out, errors = run(
+        cluster,
+        """
+        events = session.events()
+        def strike():
+            for event in events:
+                if isinstance(event, kubetether.Progress) and event.step >= 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    return
+        thread = threading.Thread(target=strike)
+        thread.start()
+        try:
+            # A start that is too quick for us is closed as it should be.
+            session.exchange("orders", to=lambda request: "here").close()
+            thread.join()
+        except KeyboardInterrupt as error:
+            kept = error
+        thread.join()
+        # The session has the Service to give again: a start that goes on, or has come to its end, keeps it.
+        until = time.monotonic() + 90
+        while True:
+            try:
+                session.exchange("orders", to=9)
+                break
+            except kubetether.KubetetherError as refused:
+                assert time.monotonic() < until, refused
+                time.sleep(0.1)
+        say(type(kept).__name__)
+        session.close()
+        """,
+    )
+    assert (code, out.split()) == (0, ["KeyboardInterrupt"]), errors
+    assert cluster.is_original("orders") and cluster.leases() == []
+
+
 def test_ctrl_c_while_it_is_exchanged_puts_it_back(cluster: Cluster) -> None:
     program = Program(
         cluster,
@@ -192,9 +229,24 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
         """
         import gc
         exchange = session.exchange("orders", to=lambda request: "here")
+        forward = session.forward("orders:8080")
+        events = session.events()
         child = os.fork()
         if child == 0:
+            # One that hangs is ended by this.
+            signal.alarm(60)
+            for each in (session, exchange, forward):
+                assert repr(each).endswith(": of another process>"), repr(each)
             for call in (
+                lambda: session.state,
+                lambda: exchange.state,
+                lambda: exchange.stats,
+                lambda: exchange.safety,
+                lambda: forward.state,
+                lambda: forward.stats,
+                lambda: events.taken(),
+                lambda: events.dropped,
+                lambda: events.next(),
                 lambda: session.forward("orders:8080"),
                 lambda: session.close(),
                 lambda: exchange.close(),
@@ -206,7 +258,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
                     say("went on")
                 except kubetether.ForkedError:
                     say("forked")
-            del session, exchange
+            del session, exchange, forward, events
             gc.collect()
             sys.exit(0)   # runs what is registered for the end
         assert os.waitpid(child, 0)[1] == 0
@@ -214,7 +266,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
         session.close()
         """,
     )
-    assert (code, out.split()) == (0, 5 * ["forked"]), errors
+    assert (code, out.split()) == (0, 14 * ["forked"]), errors
     assert cluster.is_original("orders") and cluster.leases() == []
 
 
@@ -238,6 +290,54 @@ def test_who_has_closed_its_sessions_may_fork(cluster: Cluster) -> None:
         """,
     )
     assert (code, out.split()) == (0, ["done"]), errors
+
+
+def test_a_fork_has_its_own_asyncio_and_log(cluster: Cluster) -> None:
+    """Threads of the parent's that tell are not there in a child, which must make its own."""
+    code, out, errors = run(
+        cluster,
+        """
+        import asyncio, gc, logging
+        from kubetether import aio
+
+        class Told(logging.Handler):
+            lines = 0
+            def emit(self, record):
+                Told.lines += 1
+
+        logging.getLogger("kubetether").addHandler(Told())
+        logging.getLogger("kubetether").setLevel(1)
+        kubetether.log_to_python(logging.DEBUG)
+
+        async def once():
+            async with aio.connect(kubeconfig=os.environ["KUBECONFIG"], linger=0) as own:
+                await own.forward("orders:8080")
+
+        session.close()
+        del session
+        asyncio.run(once())
+        gc.collect()
+        for _ in range(2):
+            child = os.fork()
+            if child:
+                break
+            # One that hangs is ended by this.
+            signal.alarm(100)
+            Told.lines = 0
+            asyncio.run(once())
+            gc.collect()
+            while not Told.lines:
+                time.sleep(0.02)
+        # The child has forked in turn.
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            os._exit(0)
+        say("done")
+        """,
+    )
+    # Each but the last one waits for its child, and says so.
+    assert (code, out.split()) == (0, ["done", "done"]), errors
 
 
 def test_an_interpreter_without_the_gil_is_refused() -> None:

@@ -7,12 +7,15 @@ import http.server
 import socketserver
 import threading
 import warnings
+import weakref
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from cluster import LIMIT, Cluster, ask, wait_until
 
 import kubetether
+from kubetether import _session
 
 
 def test_exchange_and_forward(cluster: Cluster) -> None:
@@ -208,6 +211,36 @@ def test_clean_and_recover(cluster: Cluster, session: kubetether.Session) -> Non
     assert cleaned.restored == () and all(left.why for left in cleaned.left)
     recovered = kubetether.recover("orders", kubeconfig=cluster.kubeconfig)
     assert (recovered.service, recovered.changed, recovered.held_by) == ("orders", False, ())
+
+
+@pytest.mark.parametrize("how", ["interrupted", "too late", "refused"])
+def test_what_does_not_end_well_is_cancelled_and_let_go(how: str) -> None:
+    """Also while the exception, and with it the frames of the call, is kept."""
+    cancelled: list[bool] = []
+
+    class Task:
+        # Without `self`, as native ones: frames of theirs are none of Python's.
+        @staticmethod
+        def wait(timeout: Optional[float]) -> bool:
+            if how == "interrupted":
+                raise KeyboardInterrupt
+            return how != "too late"
+
+        @staticmethod
+        def result() -> object:
+            raise kubetether.HeldError("held")
+
+        @staticmethod
+        def cancel() -> None:
+            cancelled.append(True)
+
+    tasks = [Task()]
+    alive = weakref.ref(tasks[0])
+    with pytest.raises(BaseException) as caught:
+        _session._wait(tasks.pop(), 1.0, "a test")  # type: ignore[arg-type]
+    kinds = {"interrupted": KeyboardInterrupt, "too late": kubetether.DeadlineError, "refused": kubetether.HeldError}
+    assert caught.type is kinds[how] and caught.value.__traceback__ is not None
+    assert cancelled and alive() is None
 
 
 def test_from_several_threads(session: kubetether.Session) -> None:

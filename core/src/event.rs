@@ -132,10 +132,11 @@ impl Events {
         }
     }
 
-    /// How many happenings this subscription has lost by being slow.
+    /// How many happenings this subscription has lost by being slow, also when nobody asks for the next one any more.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        // What was sent beyond the queue is gone, though this end hears of it only when it asks.
+        self.dropped + self.queue.len().saturating_sub(QUEUE) as u64
     }
 }
 
@@ -358,6 +359,7 @@ mod tests {
         for step in 0..(QUEUE as u32 + 10) {
             hub.progress(None, step, 1000, "on");
         }
+        assert_eq!(events.dropped(), 10);
         assert!(matches!(events.next().await, Some(Event::Snapshot { .. })));
         assert_eq!(events.next().await, Some(Event::Dropped(10)));
         assert_eq!(events.dropped(), 10);

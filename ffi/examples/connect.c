@@ -62,14 +62,15 @@ int main(int argc, char **argv) {
     snprintf(call, sizeof call, "{\"destination\": \"%s\"}", argv[1]);
     if (kt_session_forward(session, call, strlen(call), &forward, &error) != KT_OK ||
         kt_forward_address(forward, &address, &error) != KT_OK) {
-        kt_forward_free(forward);
-        kt_session_free(session);
-        return failed(error);
+        result = failed(error);
+    } else {
+        result = ask(kt_text_get(address).ptr);
     }
-    result = ask(kt_text_get(address).ptr);
+    /* Takes away what is there for it, whatever came of it. */
+    error = NULL;
+    if (kt_session_close(session, NULL, 0, &error) != KT_OK) result = failed(error);
     kt_text_free(address);
     kt_forward_free(forward);
-    if (kt_session_close(session, NULL, 0, &error) != KT_OK) result = failed(error);
     kt_session_free(session);
     return result;
 }

@@ -582,8 +582,8 @@ kt_status kt_cluster_recover(const char *session,
                              kt_error **error);
 
 /**
- * Has `callback` called with each line of the log up to `level`, from now on and instead of the one before. It must not call
- * `kt_log_set` or `kt_log_clear`.
+ * Has `callback` called with each line of the log up to `level`, from now on and instead of the one before. It must neither
+ * call the library nor wait for a thread that does.
  */
 kt_status kt_log_set(kt_log_level level,
                      kt_log_fn callback,

@@ -44,8 +44,8 @@ fn number(level: Level) -> kt_log_level {
 }
 
 exports! {
-    /// Has `callback` called with each line of the log up to `level`, from now on and instead of the one before. It must not call
-    /// `kt_log_set` or `kt_log_clear`.
+    /// Has `callback` called with each line of the log up to `level`, from now on and instead of the one before. It must neither
+    /// call the library nor wait for a thread that does.
     call fn kt_log_set(level: kt_log_level, callback: kt_log_fn, userdata: *mut c_void) {
         let callback = callback.ok_or_else(|| argument("`callback` is NULL".to_owned()))?;
         let index = usize::try_from(level).unwrap_or(0).wrapping_sub(1);

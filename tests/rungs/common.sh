@@ -1,5 +1,7 @@
 # Sourced by every rung: run from the repository's root with descriptor 3 open for notes.
 set -euo pipefail
+# What is built for the tests is quick to build; what `make` builds for use is not.
+export KUBETETHER_PROFILE=dev
 
 # note TEXT: into the table at the end.
 note() { echo "$*" >&3; }

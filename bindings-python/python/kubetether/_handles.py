@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 from . import _leaks, _native
 from ._local import Endpoints
+from .errors import ForkedError
 from .options import call_json
 
 # Data classes take their time to be made; so those are imported where they are used, and `import kubetether` is quick.
@@ -85,7 +86,7 @@ class BaseSession:
             handle._ended()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} in {self.namespace}: {self.state}>"
+        return f"<{type(self).__name__} {self.id} in {self.namespace}: {_state(self)}>"
 
 
 class BaseHandle:
@@ -172,7 +173,7 @@ class BaseExchange(BaseHandle):
         return [line for server in servers for line in server.log.lines()]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.service}: {self.state}>"
+        return f"<{type(self).__name__} of {self.service}: {_state(self)}>"
 
 
 class BaseForward(BaseHandle):
@@ -205,7 +206,7 @@ class BaseForward(BaseHandle):
         return f"{scheme}://{self.address}{path}"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.address} -> {self.destination}: {self.state}>"
+        return f"<{type(self).__name__} {self.address} -> {self.destination}: {_state(self)}>"
 
 
 class BaseEvents:
@@ -225,6 +226,14 @@ class BaseEvents:
 
         text = self._native.take()
         return [] if text is None else [event_from_json(text)]
+
+
+def _state(of: Union[BaseSession, BaseHandle]) -> str:
+    """For a ``repr``, which raises nothing."""
+    try:
+        return str(of.state)
+    except ForkedError:
+        return "of another process"
 
 
 def exchange_json(

@@ -125,7 +125,9 @@ class Session(BaseSession):
                 ``socketserver`` or ``http.server``; a :class:`StubServer`. Or a dict of these by the Service's port (number
                 or name). What is an object of Python is served in threads of this process until the exchange is closed.
             deadline: Seconds that the start may take. Default: the session's ``start_deadline``.
-            wait: Seconds to wait for a Service that somebody else holds. Default: 0, which raises :class:`HeldError` at once.
+            wait: Seconds to wait for a Service that somebody else holds. Default: 0, which raises :class:`HeldError` as soon as
+                it is seen that the holder lives: at once or within 10 seconds. One who is dead is known after half a minute,
+                and the Service is taken over. None of this counts against the session's ``start_deadline``.
 
         Raises:
             NoSuchTargetError, NoSuchPortError, UnsupportedError, HeldError, ForbiddenError, AgentStartError and so on: the
@@ -286,6 +288,12 @@ class Events(BaseEvents):
 
 def _wait(task: _native.Task, timeout: Union[float, None] = None, what: str = "") -> Any:
     """The outcome of a call. What interrupts it cancels the call."""
-    if not task.wait(timeout):
-        raise DeadlineError(f"{what}: not done by its deadline")
-    return task.result()
+    try:
+        if not task.wait(timeout):
+            raise DeadlineError(f"{what}: not done by its deadline")
+        return task.result()
+    except BaseException:
+        # Whoever keeps the exception keeps this frame: neither the call nor what it ended with just now lives on in it.
+        task.cancel()
+        del task
+        raise

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import warnings
 from collections.abc import AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union
@@ -51,14 +53,18 @@ _T = TypeVar("_T", bound=Closable)
 class Starting(Generic[_T]):
     """A start: await it for the handle, or use it in an ``async with``, which closes the handle at its end."""
 
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+    def __init__(self, what: str, start: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+        self._what = what
         self._start = start
         self._handle: Union[_T, None] = None
+        self._awaited = False
 
     def __await__(self) -> Generator[Any, None, _T]:
+        self._awaited = True
         return self._start().__await__()
 
     async def __aenter__(self) -> _T:
+        self._awaited = True
         self._handle = await self._start()
         return self._handle
 
@@ -71,6 +77,11 @@ class Starting(Generic[_T]):
         if self._handle is not None:
             await self._handle.close()
 
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        # As of a coroutine that nobody awaits. The function is kept, since the module may be gone when the interpreter ends.
+        if not self._awaited:
+            warn(f"{self._what} was never awaited: nothing was started", RuntimeWarning, source=self)
+
 
 def connect(**options: Unpack[SessionOptions]) -> Starting[Session]:
     """As :func:`kubetether.connect`."""
@@ -79,7 +90,7 @@ def connect(**options: Unpack[SessionOptions]) -> Starting[Session]:
     async def start() -> Session:
         return Session(await _wait(_native.connect(FOLDER, text)))
 
-    return Starting(start)
+    return Starting("kubetether.aio.connect()", start)
 
 
 async def status(
@@ -126,8 +137,7 @@ class Session(BaseSession):
         """As :meth:`kubetether.Session.exchange`. Apps and handlers run in threads of their own, never on this loop."""
 
         async def start() -> Exchange:
-            # An app's own start-up may take its time.
-            endpoints = await asyncio.get_running_loop().run_in_executor(None, Endpoints, to)
+            endpoints = await _serve(to)
             try:
                 native = await _wait(self._native.exchange(exchange_json(target, endpoints, deadline, wait)))
             except BaseException:
@@ -135,7 +145,7 @@ class Session(BaseSession):
                 raise
             return self._began(Exchange(native, to, endpoints))
 
-        return Starting(start)
+        return Starting(f"the exchange of {target!r}", start)
 
     def forward(
         self,
@@ -156,7 +166,7 @@ class Session(BaseSession):
         async def start() -> Forward:
             return self._began(Forward(await _wait(self._native.forward(call))))
 
-        return Starting(start)
+        return Starting(f"the forward to {destination!r}", start)
 
     async def evidence(self) -> list[str]:
         """As :meth:`kubetether.Session.evidence`."""
@@ -259,6 +269,22 @@ class Events(BaseEvents):
         return event
 
 
+async def _serve(to: Any) -> Endpoints:
+    """Starts the servers of ``to=``, beside the loop: an app's own start-up may take its time. Cancelling the await leaves none."""
+
+    def stop(late: asyncio.Future[Endpoints]) -> None:
+        if not late.cancelled() and late.exception() is None:
+            # Not on the loop, and not in its executor: both may be about to end.
+            threading.Thread(target=late.result().stop, name="kubetether-stop").start()
+
+    starting = asyncio.get_running_loop().run_in_executor(None, Endpoints, to)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(stop)
+        raise
+
+
 async def _ended(handle: Union[BaseSession, BaseHandle]) -> None:
     """Local servers wait for their threads, which may want this loop."""
     await asyncio.get_running_loop().run_in_executor(None, handle._ended)
@@ -282,14 +308,16 @@ async def _wait(task: _native.Task, timeout: Union[float, None] = None, what: st
 
     task.on_done(told)
     try:
-        if timeout is None:
-            await done
-        else:
-            await asyncio.wait_for(done, timeout)
-    except asyncio.TimeoutError:
-        task.cancel()
-        raise DeadlineError(f"{what}: not done by its deadline") from None
+        try:
+            if timeout is None:
+                await done
+            else:
+                await asyncio.wait_for(done, timeout)
+        except asyncio.TimeoutError:
+            raise DeadlineError(f"{what}: not done by its deadline") from None
+        return task.result()
     except BaseException:
+        # Whoever keeps the exception keeps this frame: what the call ended with just now does not live on in it.
         task.cancel()
+        del task
         raise
-    return task.result()

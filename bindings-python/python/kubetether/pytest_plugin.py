@@ -22,6 +22,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from typing import Any
 
     from . import Session
     from ._pytest.kube import Kube as Kube
@@ -59,7 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kube-keep-on-failure",
         dest="kube_keep_on_failure",
         action="store_true",
-        help="what a failed test exchanged stays so until the run ends, which then waits for Enter; its namespace stays for good",
+        help="what a failed test exchanged stays so until the run ends, which at a terminal waits for Enter first; its namespace"
+        " stays for good, and at a terminal the run waits for Enter before what is exchanged in there is put back",
     )
 
 
@@ -78,11 +80,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         names.append("_kube_marks")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
+# Of the old style: pluggy before 1.2 knows no other, and ends every run of pytest with it.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
     if report.failed:
         import sys
 
@@ -90,24 +92,16 @@ def pytest_runtest_makereport(
         module = sys.modules.get(f"{__package__}._pytest.kube")
         if module is not None:
             module.failed(item, report)
-    return report
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    import sys
-
-    module = sys.modules.get(f"{__package__}._pytest.kube")
-    if module is not None:
-        module.finish(session.config)
 
 
 @pytest.fixture(scope="session")
 def kube_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """A session for the whole run, or for each worker of it."""
-    from ._pytest.kube import connected
+    from ._pytest.kube import connected, linger
 
     with connected(request.config) as session:
         yield session
+        linger(request.config, session)
 
 
 @pytest.fixture

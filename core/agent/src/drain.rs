@@ -19,6 +19,10 @@ use crate::flows::Flows;
 /// callers here would refuse them otherwise.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// A gateway that is told to end stays for this long while it has clients: what they opened before they learnt of it is
+/// refused in order then, so that they try elsewhere, and not cut off.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -187,9 +191,13 @@ pub(crate) async fn gateway(
             drain.advance(Phase::Draining);
             draining();
             tracing::info!(open = flows.count(), "asked to end: no new clients");
+            // One that asked for the end opens nothing more.
+            if *links.borrow() > 0 && !drain.is_asked() {
+                sleep_until(end.min(Instant::now() + NOTICE)).await;
+            }
             finish(flows, end).await;
         }
-        () = unused(drain, idle, links) => {}
+        () = unused(drain, idle, links.clone()) => {}
     }
 }
 

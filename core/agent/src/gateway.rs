@@ -1,6 +1,7 @@
 //! The gateway: dials out into the cluster for its clients.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -30,11 +31,17 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
+    /// Clients that have asked for the end: several that end at once must not each leave it to the others.
+    leaving: Mutex<BTreeSet<[u8; 16]>>,
 }
 
 impl Gateway {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, leaving: Mutex::default() }
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeSet<[u8; 16]>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what a client wants to open, or refuses it.
@@ -143,12 +150,16 @@ impl Serve for Gateway {
         Step::new(self.exchange_datagrams(incoming, Asked { host, port, patience: deadline }))
     }
 
-    async fn call(self: Arc<Self>, _: Link, request: Request) -> Answer {
+    async fn call(self: Arc<Self>, link: Link, request: Request) -> Answer {
         match request {
             Request::Status => Answer::Status(self.shared.status(false)),
             Request::Drain => {
-                let other_clients = self.shared.clients().saturating_sub(1);
-                let accepted = other_clients == 0;
+                let others = {
+                    let mut leaving = self.leaving();
+                    leaving.insert(link.id());
+                    self.shared.acceptor.links_but(&leaving)
+                };
+                let (accepted, other_clients) = (others == 0, u32::try_from(others).unwrap_or(u32::MAX));
                 if accepted {
                     self.shared.acceptor.drain();
                     self.shared.drain.ask();
@@ -164,5 +175,7 @@ impl Serve for Gateway {
         }
     }
 
-    fn detached(&self, _: &Link) {}
+    fn detached(&self, link: &Link) {
+        self.leaving().remove(&link.id());
+    }
 }

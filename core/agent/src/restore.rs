@@ -67,7 +67,7 @@ impl Task {
         let restored = self.restore(cluster)?;
         self.bury(cluster)?;
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.deployment);
-        // Foreground: its pods go before the way that they pass callers through by.
+        // Foreground takes the way back at once: nobody has been led here since the Lease was watched.
         let options =
             json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground" });
         let answer = cluster.ask(Method::Delete, &path, Some(&options))?;

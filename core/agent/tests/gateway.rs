@@ -206,6 +206,32 @@ async fn drains_only_when_nobody_else_is_attached() {
 }
 
 #[tokio::test]
+async fn of_those_who_leave_at_once_the_last_ends_it() {
+    let mut agent = Start::agent("gateway").env("KUBETETHER_IDLE", "1000s").ready().await;
+    let (ann, bob) = (attach(agent.control()).await, attach(agent.control()).await);
+    let answer = client::ask(&ann, Request::Drain).await.unwrap();
+    assert_eq!(answer, Answer::Drain { accepted: false, other_clients: 1 });
+    // Ann is told that there is somebody else, and has not gone yet.
+    let answer = client::ask(&bob, Request::Drain).await.unwrap();
+    assert_eq!(answer, Answer::Drain { accepted: true, other_clients: 0 });
+    ann.close(GoodbyeCode::Closed, "done");
+    bob.close(GoodbyeCode::Closed, "done");
+    assert_eq!(agent.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_refuses_what_comes_before_clients_know() {
+    let mut agent = Start::agent("gateway").ready().await;
+    let link = attach(agent.control()).await;
+    agent.signal("TERM");
+    let mut draining = link.peer_draining();
+    timeout(PATIENCE, draining.wait_for(|draining| *draining)).await.unwrap().unwrap();
+    // Nothing is open, and the link is there all the same.
+    assert_eq!(refused(&link, "127.0.0.1", 9).await.0, RefusalCode::Draining);
+    assert_eq!(agent.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn sigterm_waits_for_open_connections() {
     let there = server::named(address(), "pod").await;
     let mut agent = Start::agent("gateway").ready().await;

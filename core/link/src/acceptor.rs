@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -89,6 +89,11 @@ impl Acceptor {
     /// From now on, new links are turned away as draining; carriers of known links are still taken. Idempotent.
     pub fn drain(&self) {
         self.table.lock().draining = true;
+    }
+
+    /// How many links live but those of these [names](Link::id).
+    pub fn links_but(&self, names: &BTreeSet<[u8; 16]>) -> usize {
+        self.table.lock().links.keys().filter(|name| !names.contains(*name)).count()
     }
 
     /// How many links live.

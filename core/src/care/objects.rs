@@ -271,13 +271,13 @@ pub(crate) async fn remove<'a>(
     objects: &[&'a Ours],
     deadline: Deadline,
 ) -> Vec<(&'a Ours, Result<bool>)> {
-    let mut done = Vec::new();
-    let mut in_order: Vec<&'a Ours> = objects.to_vec();
     let ways_back = objects.iter().filter(|ours| ours.kind == Kind::Service);
     let kept = ways_back.map(|ours| async move {
         outlive_pods(&cluster.in_namespace(&ours.namespace), &ours.name, deadline).await;
     });
     futures_util::future::join_all(kept).await;
+    let mut done = Vec::new();
+    let mut in_order: Vec<&'a Ours> = objects.to_vec();
     in_order.sort_by_key(|ours| ours.kind);
     for same in in_order.chunk_by(|a, b| a.kind == b.kind) {
         let removals = same.iter().map(|ours| async move {

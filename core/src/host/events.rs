@@ -38,6 +38,14 @@ impl Events {
         Self { runtime, shared: Arc::new(shared) }
     }
 
+    /// Whether it may be asked what is there: [`ready`](Self::ready) looks for itself.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::ErrorCode::Forked) in a process that was forked from its own.
+    pub fn check(&self) -> Result<()> {
+        self.runtime.check()
+    }
+
     /// Waits until there is an event to be taken; `false` at the end, when there never will be one again.
     pub fn ready(&self) -> Call<bool> {
         let next = self.shared.next();
@@ -62,10 +70,11 @@ impl Events {
         self.shared.next().event.pop_front()
     }
 
-    /// How many events this subscription has lost by being slow.
+    /// How many events this subscription has lost by being slow, also when nobody takes them any more.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.next().dropped
+        // Whoever waits has the subscription, and is not behind.
+        self.shared.source.try_lock().map_or_else(|_| self.shared.next().dropped, |source| source.dropped())
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::session::Held;
 use super::{Call, json};
-use crate::Deadline;
 use crate::blocking::runtime::Runtime;
 use crate::json::{ExchangeInfo, ForwardInfo};
 use crate::options::{self, CloseCall};
+use crate::{Deadline, Result};
 
 /// A handle of the engine's as other languages have it.
 macro_rules! handle {
@@ -19,6 +19,14 @@ macro_rules! handle {
         impl $name {
             pub(super) fn new(handle: crate::$name, runtime: Runtime) -> Self {
                 Self(Held::new(Arc::new(handle), runtime))
+            }
+
+            /// Whether it may be asked what is known of it: calls look for themselves.
+            ///
+            /// # Errors
+            /// [`Forked`](crate::ErrorCode::Forked) in a process that was forked from its own.
+            pub fn check(&self) -> Result<()> {
+                self.0.check()
             }
 
             #[doc = concat!("What it is: `", stringify!($info), "`.")]

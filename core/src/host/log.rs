@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, callsite, span};
 
 use crate::{Error, ErrorCode, Result};
@@ -51,7 +52,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has `sink` called with each line up to `level`, by any thread; replaces the one before. It should be quick.
+/// Has `sink` called with each line up to `level`, by any thread; replaces the one before. It should be quick, and must neither
+/// call the library nor wait for a thread that does: [`clear_sink`] waits for it, and so may whoever logs meanwhile.
 ///
 /// # Errors
 /// [`Unsupported`](ErrorCode::Unsupported) when the program has installed a subscriber of its own.
@@ -86,9 +88,18 @@ fn install() -> Result<()> {
 struct ToSink;
 
 impl Subscriber for ToSink {
+    /// Asked each time: a line that was met first inside the sink is told outside of it.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // First: this thread has the lock already, and who takes it twice waits for ever once somebody wants to change it.
+        if INSIDE.get() || !is_ours(metadata) {
+            return false;
+        }
         let level = self.max_level_hint().unwrap_or(LevelFilter::OFF);
-        *metadata.level() <= level && metadata.target().starts_with("kubetether")
+        *metadata.level() <= level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -126,6 +137,16 @@ impl Subscriber for ToSink {
     fn enter(&self, _: &span::Id) {}
 
     fn exit(&self, _: &span::Id) {}
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("kubetether")
+}
+
+/// Whether somebody waits to replace the sink, or to end it.
+#[cfg(test)]
+pub(super) fn is_to_change() -> bool {
+    SINK.try_read().is_err()
 }
 
 /// Leaves the sink, also when it panics.

@@ -16,6 +16,14 @@ impl Session {
         Self(Held::new(session, runtime))
     }
 
+    /// Whether it may be asked what is known of it: calls look for themselves.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::ErrorCode::Forked) in a process that was forked from its own.
+    pub fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
     /// [`exchange_with`](crate::Session::exchange_with); takes `ExchangeCall`.
     pub fn exchange(&self, call: &str) -> Call<Exchange> {
         let call = options::read::<ExchangeCall>(call);
@@ -88,6 +96,10 @@ impl<T> Held<T> {
         &self.runtime
     }
 
+    pub(super) fn check(&self) -> Result<()> {
+        self.runtime.check()
+    }
+
     pub(super) fn get(&self) -> &T {
         match &self.inner {
             Some(inner) => inner,
@@ -99,7 +111,7 @@ impl<T> Held<T> {
 impl<T> Held<T> {
     /// Says something that needs no wait, unless the arguments were wrong or the process was forked.
     pub(super) fn ask<A: Copy>(&self, argument: &Result<A>, say: impl FnOnce(&T, A)) {
-        if let (Ok(argument), Ok(())) = (argument, self.runtime.check()) {
+        if let (Ok(argument), Ok(())) = (argument, self.check()) {
             say(self.get(), *argument);
         }
     }
@@ -111,14 +123,14 @@ impl<T: Clone> Held<T> {
         R: Send + 'static,
         F: Future<Output = Result<R>> + Send + 'static,
     {
-        let runtime = self.runtime.check().map(|()| self.runtime.clone());
+        let runtime = self.check().map(|()| self.runtime.clone());
         Call::begin(runtime, Box::pin(work(self.get().clone(), self.runtime.clone())))
     }
 }
 
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        if self.runtime.check().is_err() {
+        if self.check().is_err() {
             std::mem::forget(self.inner.take());
         }
     }

@@ -1,4 +1,5 @@
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use super::*;
@@ -126,6 +127,21 @@ fn no_event_is_lost_by_a_wait_that_is_given_up() {
 }
 
 #[test]
+fn who_stops_taking_events_can_see_how_many_were_dropped() {
+    let hub = crate::event::Hub::new();
+    let events = Events::new(hub.subscribe(), Runtime::shared().unwrap());
+    for step in 0..300 {
+        hub.progress(None, step, 300, "on");
+    }
+    assert_eq!(events.dropped(), 300 - 256);
+    // The one that tells of it is none of them.
+    assert!(events.take().unwrap().contains("snapshot"));
+    assert_eq!(events.take().unwrap(), r#"{"type":"dropped","count":44}"#);
+    assert!(events.take().unwrap().contains("\"step\":44,"));
+    assert_eq!(events.dropped(), 44);
+}
+
+#[test]
 fn the_log_goes_to_the_sink_and_to_nobody_after_it_was_cleared() {
     let (tell, told) = mpsc::channel();
     log::set_sink(log::Level::Debug, move |record| {
@@ -142,4 +158,24 @@ fn the_log_goes_to_the_sink_and_to_nobody_after_it_was_cleared() {
     log::clear_sink();
     tracing::error!(target: "kubetether::test", "nobody listens");
     assert!(told.recv_timeout(LONG).is_err(), "the sink is gone, and nothing else was told");
+
+    // One that says something itself while somebody waits to end it. In here, since a process has one sink.
+    let (tell, told) = mpsc::channel();
+    log::set_sink(log::Level::Debug, move |record| {
+        if record.target == "kubetether::test" {
+            tell.send("inside").unwrap();
+            while !log::is_to_change() {
+                thread::yield_now();
+            }
+            tracing::warn!(target: "kubetether::test", "what the sink says itself");
+            tell.send("through").unwrap();
+        }
+    })
+    .unwrap();
+    let line = thread::spawn(|| tracing::debug!(target: "kubetether::test", "on its way"));
+    assert_eq!(told.recv_timeout(LONG).unwrap(), "inside");
+    let end = thread::spawn(log::clear_sink);
+    assert_eq!(told.recv_timeout(LONG).unwrap(), "through");
+    line.join().unwrap();
+    end.join().unwrap();
 }

@@ -28,6 +28,33 @@ static inline void must(kt_status status, kt_error *error, const char *what, int
 /* A call with a variable `error` at hand, which has to succeed. */
 #define OK(call) must((call), error, #call, __LINE__)
 
+/* A place for an output. */
+static inline void **place(void) {
+    static void *out;
+    return &out;
+}
+#define OUT(type) ((type **)(void *)place())
+/* One that cannot be. */
+#define ODD(type) ((type **)(void *)((char *)place() + 1))
+
+/* Refused with a variable `error` at hand, which says why, and no output. */
+#define REFUSED(call)                                                                       \
+    do {                                                                                    \
+        kt_error *error = NULL;                                                             \
+        *place() = (void *)place();                                                         \
+        CHECK((call) == KT_ARGUMENT);                                                       \
+        CHECK(error != NULL && kt_error_status(error) == KT_ARGUMENT);                      \
+        CHECK(kt_error_message(error).len > 0 && *place() == (void *)place());              \
+        CHECK(kt_error_free(error) == KT_OK);                                               \
+    } while (0)
+
+/* A function of which all arguments are right but the place for its output. */
+#define NO_PLACE(type, function, ...)                                                       \
+    do {                                                                                    \
+        REFUSED(function(__VA_ARGS__, (type **)NULL, &error));                              \
+        REFUSED(function(__VA_ARGS__, ODD(type), &error));                                  \
+    } while (0)
+
 /* Takes a text's content away; freed by the caller. */
 static inline char *own(kt_text *text) {
     kt_str view = kt_text_get(text);

@@ -106,6 +106,42 @@ static kt_exchange *exchange_to(kt_session *session, unsigned port, const char *
         free(told_);                                                                        \
     } while (0)
 
+/* Living handles, and nowhere to put what they would give. `session` exchanges `orders`. */
+static void no_places(kt_session *session, kt_exchange *exchange, kt_forward *forward, kt_events *events) {
+    const char *in = "{\"target\": \"orders\", \"to\": 1}", *there = "{\"destination\": \"orders:8080\"}";
+    kt_text *text = NULL;
+    NO_PLACE(kt_text, kt_session_info, session);
+    NO_PLACE(kt_text, kt_session_state, session);
+    NO_PLACE(kt_text, kt_session_evidence, session);
+    NO_PLACE(kt_events, kt_session_events, session);
+    NO_PLACE(kt_exchange, kt_session_exchange, session, in, strlen(in));
+    NO_PLACE(kt_forward, kt_session_forward, session, there, strlen(there));
+    NO_PLACE(kt_text, kt_session_closed, session, 0);
+    NO_PLACE(kt_text, kt_exchange_info, exchange);
+    NO_PLACE(kt_text, kt_exchange_state, exchange);
+    NO_PLACE(kt_text, kt_exchange_stats, exchange);
+    NO_PLACE(kt_text, kt_exchange_safety, exchange);
+    NO_PLACE(kt_text, kt_exchange_closed, exchange, 0);
+    NO_PLACE(kt_text, kt_forward_address, forward);
+    NO_PLACE(kt_text, kt_forward_info, forward);
+    NO_PLACE(kt_text, kt_forward_state, forward);
+    NO_PLACE(kt_text, kt_forward_stats, forward);
+    NO_PLACE(kt_text, kt_forward_closed, forward, 0);
+    /* Which takes no event: the snapshot is still the first. */
+    NO_PLACE(kt_text, kt_events_next, events, 0);
+    CHECK(kt_events_next(events, 0, &text, NULL) == KT_OK && strstr(kt_text_get(text).ptr, "\"snapshot\"") != NULL);
+    CHECK(kt_text_free(text) == KT_OK);
+    /* A living handle of another type. */
+    REFUSED(kt_session_state((kt_session *)(void *)exchange, OUT(kt_text), &error));
+    REFUSED(kt_exchange_state((kt_exchange *)(void *)session, OUT(kt_text), &error));
+    REFUSED(kt_forward_state((kt_forward *)(void *)events, OUT(kt_text), &error));
+    REFUSED(kt_events_next((kt_events *)(void *)forward, 0, OUT(kt_text), &error));
+    CHECK(kt_session_free((kt_session *)(void *)exchange) == KT_ARGUMENT);
+    CHECK(kt_exchange_free((kt_exchange *)(void *)session) == KT_ARGUMENT);
+    CHECK(kt_forward_free((kt_forward *)(void *)events) == KT_ARGUMENT);
+    CHECK(kt_events_free((kt_events *)(void *)forward) == KT_ARGUMENT);
+}
+
 struct waiter {
     kt_session *session;
     unsigned port;
@@ -136,7 +172,7 @@ int main(void) {
     pthread_t waiting, pullers[2];
     kt_error *error = NULL;
     kt_session *session = start(), *second = start();
-    kt_events *events = NULL, *shared = NULL, *slow = NULL, *others = NULL;
+    kt_events *events = NULL, *shared = NULL, *slow = NULL, *others = NULL, *fresh = NULL;
     kt_forward *forward = NULL;
     kt_exchange *exchange;
     kt_text *text = NULL;
@@ -180,6 +216,9 @@ int main(void) {
     TELLS(kt_exchange_safety, exchange, "\"client\":");
     TELLS(kt_session_evidence, session, "[");
     CHECK(kt_exchange_closed(exchange, 10, &text, &error) == KT_DEADLINE && error == NULL);
+    OK(kt_session_events(session, &fresh, &error));
+    no_places(session, exchange, forward, fresh);
+    CHECK(kt_events_free(fresh) == KT_OK);
     OK(kt_cluster_status(NULL, 0, NULL, 0, &text, &error));
     told = own(text);
     CHECK(strstr(told, "\"service\":\"orders\"") != NULL && strstr(told, "\"who\":\"c@test\"") != NULL);
@@ -229,6 +268,7 @@ int main(void) {
         OK(kt_forward_close(one, NULL, 0, &error));
         CHECK(kt_forward_free(one) == KT_OK);
     }
+    CHECK(kt_events_dropped(slow) > 0);
     OK(kt_events_next(slow, 60000, &text, &error));
     told = own(text);
     CHECK(strstr(told, "\"type\":\"snapshot\"") != NULL);

@@ -125,7 +125,9 @@ fn closing_twice_and_after_the_end() {
         let local = Local::http();
         let session = at.session().await;
         let exchange = session.exchange("orders", To::port(local.port())).await.good();
-        let forward = session.forward("orders:80").await.good();
+        // At an address that nobody else uses: a port of 127.0.0.1 may be another test's a moment after it was given up.
+        let alone = ForwardOptions::new().bind([127, 90, 0, 1].into());
+        let forward = session.forward_with("orders:80", alone).await.good();
         let (one, other) = tokio::join!(exchange.close(CLOSE), exchange.close(CLOSE));
         one.good();
         other.good();

@@ -115,9 +115,9 @@ class Endpoints:
         server = server_for(to)
         self.all.append(server)
         if not server.port:
-            # One that runs already belongs to whoever started it.
-            server.start()
+            # One that runs already belongs to whoever started it. Known before, in case the start is interrupted or too late.
             self._own.append(server)
+            server.start()
         return f"127.0.0.1:{server.port}"
 
 

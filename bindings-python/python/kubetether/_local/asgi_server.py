@@ -23,7 +23,7 @@ from .http import (
     wants_continue,
 )
 from .log import Entry, Log
-from .server import CONNECTIONS, JOIN
+from .server import CONNECTIONS, IDLE, JOIN
 
 _log = logging.getLogger("kubetether.local")
 
@@ -48,6 +48,8 @@ class AsgiServer:
         self._ending: Optional[asyncio.Event] = None
         self._failure: Optional[BaseException] = None
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Those between two requests, the longest idle one first.
+        self._idle: dict[asyncio.StreamWriter, None] = {}
         self._state: dict[str, Any] = {}
 
     @property
@@ -111,9 +113,15 @@ class AsgiServer:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._tasks) >= CONNECTIONS:
+        longest = next(iter(self._idle), None)
+        full = len(self._tasks) >= CONNECTIONS
+        if full and longest is None:
+            self.log.note(f"a caller was refused: {CONNECTIONS} connections are open, and none is idle")
+        if task is None or (full and longest is None):
             writer.transport.abort()
             return
+        if full and longest is not None:
+            self._let_go(longest)
         self._tasks.add(task)
         try:
             while await self._one(reader, writer):
@@ -129,10 +137,15 @@ class AsgiServer:
         """One request; whether another may follow."""
         request = Request("?", "?")
         try:
+            self._idle[writer] = None
+            given_up = asyncio.get_running_loop().call_later(IDLE, self._let_go, writer)
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 raise BadRequest(431, f"a request's head has at most {HEAD_LIMIT} bytes") from None
+            finally:
+                given_up.cancel()
+                self._idle.pop(writer, None)
             request = parse_head(head.lstrip(b"\r\n"))
             length = body_length(request)
             if request.headers.get("upgrade", "").lower() == "websocket":
@@ -163,6 +176,11 @@ class AsgiServer:
             entry.raised(error)
             exchange.alive = await exchange.failed(error)
         return exchange.alive and await exchange.skip()
+
+    def _let_go(self, writer: asyncio.StreamWriter) -> None:
+        """Ends a connection between two requests."""
+        self._idle.pop(writer, None)
+        writer.close()
 
     def _scope(self, request: Request, writer: asyncio.StreamWriter) -> MutableMapping[str, Any]:
         peer = writer.get_extra_info("peername") or ("127.0.0.1", 0)

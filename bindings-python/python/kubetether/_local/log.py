@@ -51,11 +51,20 @@ class Entry:
         _log.warning("%s: the handler raised %r", self.line, error)
 
     def __str__(self) -> str:
-        clock = time.strftime("%H:%M:%S", time.localtime(self.at)) + f".{int(self.at % 1 * 1000):03}"
+        clock = _clock(self.at)
         if not self.status and not self.error:
             return f"{clock} {self.line} -> not answered yet"
         text = f"{clock} {self.line} -> {self.status or 'no answer'} ({self.seconds * 1000:.1f} ms)"
         return f"{text}\n{self.error.rstrip()}" if self.error else text
+
+
+class Note(Entry):
+    """What happened between requests."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} {self.line}"
 
 
 class Log:
@@ -68,10 +77,18 @@ class Log:
 
     def begin(self, request: Request) -> Entry:
         entry = Entry(request.received, f"{request.method} {request.target}")
+        self._add(entry)
+        return entry
+
+    def note(self, text: str) -> None:
+        """What is no request, and what somebody should look at."""
+        _log.warning("%s", text)
+        self._add(Note(time.time(), text))
+
+    def _add(self, entry: Entry) -> None:
         with self._lock:
             self._came += 1
             self._entries.append(entry)
-        return entry
 
     def lines(self) -> list[str]:
         """One text per request, oldest first; the first says how many older ones there were."""
@@ -79,3 +96,7 @@ class Log:
             entries, came = list(self._entries), self._came
         older = [f"({came - len(entries)} older ones)"] if came > len(entries) else []
         return older + [str(entry) for entry in entries]
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03}"

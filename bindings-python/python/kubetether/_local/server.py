@@ -8,8 +8,12 @@ from typing import Optional
 
 from .log import Log
 
-#: Connections that are served at once; further callers wait to be accepted.
+#: Connections that are open at once. A further caller takes the place of the one that has been idle longest; while none is, it
+#: waits.
 CONNECTIONS = 256
+#: A caller that says nothing between two requests is let go after this many seconds: as nginx does, and later than most
+#: clients give up connections themselves, who might send a request just then.
+IDLE = 75.0
 #: After its end nobody waits longer than this for handlers that still run, in seconds.
 JOIN = 2.0
 
@@ -28,6 +32,8 @@ class LocalServer:
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
+        #: Those between two requests, the longest idle one first.
+        self._idle: dict[socket.socket, None] = {}
         self._acceptor: Optional[threading.Thread] = None
 
     @property
@@ -73,20 +79,28 @@ class LocalServer:
         """Serves one connection to its end."""
         raise NotImplementedError
 
+    def idle(self, connection: socket.socket) -> None:
+        """A request is waited for: no longer than :data:`IDLE`, and only while there is room."""
+        connection.settimeout(IDLE)
+        with self._lock:
+            self._idle[connection] = None
+
+    def busy(self, connection: socket.socket) -> None:
+        """A request is there."""
+        with self._lock:
+            self._idle.pop(connection, None)
+        connection.settimeout(None)
+
     def _accept(self, listener: socket.socket) -> None:
         while self._listener is listener:
-            if not self._free.acquire(timeout=0.2):
-                continue
             try:
                 connection, _ = listener.accept()
             except OSError:
-                self._free.release()
                 if self._listener is listener:
                     # Descriptors have run out, or the caller is gone again: neither is the end.
                     threading.Event().wait(0.05)
                 continue
-            if self._listener is not listener:
-                self._free.release()
+            if not self._room(listener):
                 connection.close()
                 return
             thread = threading.Thread(
@@ -95,6 +109,29 @@ class LocalServer:
             with self._lock:
                 self._open[connection] = thread
             thread.start()
+
+    def _room(self, listener: socket.socket) -> bool:
+        """Waits until one more may be served; not beyond the end of the server."""
+        limit, told = 0.0, False
+        while self._listener is listener:
+            if self._free.acquire(timeout=limit):
+                return True
+            limit = 0.5
+            if not self._let_go() and not told:
+                told = True
+                self.log.note(f"a caller waits: {CONNECTIONS} connections are open, and none is idle")
+        return False
+
+    def _let_go(self) -> bool:
+        """Ends the connection that has been idle longest, if one is."""
+        with self._lock:
+            longest = next(iter(self._idle), None)
+            if longest is None:
+                return False
+            del self._idle[longest]
+        # What it has sent by now is still read and answered.
+        shut(longest, socket.SHUT_RD)
+        return True
 
     def _run(self, connection: socket.socket) -> None:
         try:
@@ -106,6 +143,7 @@ class LocalServer:
         finally:
             with self._lock:
                 self._open.pop(connection, None)
+                self._idle.pop(connection, None)
             connection.close()
             self._free.release()
 
@@ -122,9 +160,9 @@ def wake(listener: socket.socket) -> None:
             pass
 
 
-def shut(connection: socket.socket) -> None:
+def shut(connection: socket.socket, what: int = socket.SHUT_RDWR) -> None:
     """Ends reads and writes that wait."""
     try:
-        connection.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(what)
     except OSError:
         pass

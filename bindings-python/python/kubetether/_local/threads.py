@@ -43,8 +43,10 @@ class HttpServer(LocalServer):
     def _one(self, connection: socket.socket, source: BinaryIO) -> bool:
         """One request; whether another may follow."""
         request = Request("?", "?")
+        self.idle(connection)
         try:
             head = _read_head(source)
+            self.busy(connection)
             if not head:
                 return False
             request = parse_head(head)

@@ -22,8 +22,6 @@ from .report import Timeline, sections
 _KUBES = pytest.StashKey["list[Kube]"]()
 #: Whether a test failed so far.
 _FAILED = pytest.StashKey[bool]()
-#: What failed tests left, for --kube-keep-on-failure.
-_KEPT = pytest.StashKey["list[Kube]"]()
 #: The timeline of each session.
 _timelines: dict[str, Timeline] = {}
 
@@ -81,15 +79,26 @@ class Kube:
             self.exchanges[handle.service] = handle
 
     def _undo(self) -> None:
-        """Closes everything in reverse order; raises the first error after all was tried."""
-        first: Union[KubetetherError, None] = None
+        """Closes everything in reverse order; raises the first error after all was tried.
+
+        What interrupts it, Ctrl-C or a time-out, ends the waiting only, and is what is raised: the rest is asked to close, and
+        the session's own end waits for that.
+        """
+        failed: Union[KubetetherError, None] = None
+        interrupted: Union[BaseException, None] = None
         while self._handles:
             handle = self._handles.pop()
             try:
-                close_now(handle)
+                if interrupted is None:
+                    close_now(handle)
+                else:
+                    handle._native.close(close_json(_UNDO))
             except KubetetherError as error:
-                first = first or error
+                failed = failed or error
+            except BaseException as error:
+                interrupted = interrupted or error
         self.exchanges.clear()
+        first = interrupted or failed
         if first is not None:
             raise first
 
@@ -107,7 +116,7 @@ class AsyncKube:
         release_kept(self._kube.session, target)
         wait = self._kube._wait if wait is None else wait
         exchange = await self._session().exchange(target, to, deadline=deadline, wait=wait)
-        self._kube._add(exchange)
+        self._kube._add(self._kube.session._began(exchange))
         return exchange
 
     async def forward(
@@ -115,7 +124,7 @@ class AsyncKube:
     ) -> aio.Forward:
         """As :meth:`Kube.forward`."""
         forward = await self._session().forward(destination, to_port, **options)
-        self._kube._add(forward)
+        self._kube._add(self._kube.session._began(forward))
         return forward
 
     async def url(self, destination: str, path: str = "", *, scheme: str = "http") -> str:
@@ -127,11 +136,10 @@ class AsyncKube:
 
 
 def close_now(handle: BaseHandle) -> None:
-    """Closes a handle of either face, and waits for that."""
-    try:
-        _session._wait(handle._native.close(close_json(_UNDO)))
-    finally:
-        handle._ended()
+    """Closes a handle of either face, and waits for that. Local servers outlive a close that fails: the Service may lead to them
+    until the session ends."""
+    _session._wait(handle._native.close(close_json(_UNDO)))
+    handle._ended()
 
 
 @contextlib.contextmanager
@@ -139,7 +147,7 @@ def connected(config: pytest.Config, **options: Any) -> Generator[_session.Sessi
     """A session by the options of this run."""
     for name in ("kubeconfig", "context", "namespace"):
         options.setdefault(name, setting(config, name))
-    with skipping(config):
+    with skipping(config, UnreachableError, KubeconfigError, DeadlineError):
         session = _session.connect(who=_who(config), **options)
     timeline = Timeline(session)
     _timelines[session.id] = timeline
@@ -154,11 +162,12 @@ def connected(config: pytest.Config, **options: Any) -> Generator[_session.Sessi
 
 
 @contextlib.contextmanager
-def skipping(config: pytest.Config) -> Generator[None, None, None]:
-    """Around the first call to the cluster: skips the test where there is none, for --kube-skip-unreachable."""
+def skipping(config: pytest.Config, *absent: type[KubetetherError]) -> Generator[None, None, None]:
+    """Around the first call to the cluster: skips the test where there is none, for --kube-skip-unreachable. ``absent`` are the
+    errors that mean so."""
     try:
         yield
-    except (UnreachableError, KubeconfigError, DeadlineError) as error:
+    except absent as error:
         if config.getoption("kube_skip_unreachable"):
             pytest.skip(f"no cluster can be reached: {error.message}")
         raise
@@ -172,7 +181,6 @@ def for_test(item: pytest.Item, session: _session.Session) -> Generator[Kube, No
         yield kube
     finally:
         if keeps(item):
-            item.config.stash.setdefault(_KEPT, []).append(kube)
             _kept_of(session).append(kube)
         else:
             kube._undo()
@@ -191,16 +199,42 @@ def failed(item: pytest.Item, report: pytest.TestReport) -> None:
             report.sections.append((title, text))
 
 
-def finish(config: pytest.Config) -> None:
-    """The end of the run: what failed tests left stays while somebody looks at it."""
-    kept = config.stash.get(_KEPT, [])
-    held = [name for kube in kept for name in kube.exchanges]
-    if not held:
+def linger(config: pytest.Config, session: _session.Session) -> None:
+    """Before the end of a session: what failed tests left exchanged stays while somebody at a terminal looks at it."""
+    kept = [handle for kube in _kept_of(session) for handle in kube.exchanges.values() if not handle.state.is_over]
+    if not kept or hasattr(config, "workerinput"):
         return
-    print(f"\nkubetether: still exchanged, for --kube-keep-on-failure: {', '.join(held)}")
-    if sys.stdin is not None and sys.stdin.isatty() and not hasattr(config, "workerinput"):
+    held = f"{', '.join(handle.service for handle in kept)} in namespace {session.namespace}"
+    with uncaptured(config):
+        if not _at_a_terminal():
+            why = "at a terminal, --kube-keep-on-failure waits for Enter before that"
+            print(f"\nkubetether: put back now: {held} ({why})", flush=True)
+            return
+        # Ctrl-C puts back, too.
         with contextlib.suppress(KeyboardInterrupt, EOFError):
-            input("kubetether: Enter puts them back ")
+            input(f"\nkubetether: still exchanged, for --kube-keep-on-failure: {held}; Enter puts back ")
+
+
+def _at_a_terminal() -> bool:
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:
+        # Closed.
+        return False
+
+
+@contextlib.contextmanager
+def uncaptured(config: pytest.Config) -> Generator[None, None, None]:
+    """What is printed and read is the terminal's."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+        return
+    capture.suspend(in_=True)
+    try:
+        yield
+    finally:
+        capture.resume()
 
 
 def release_kept(session: _session.Session, target: str) -> None:

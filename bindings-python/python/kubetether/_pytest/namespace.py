@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Generator
 
@@ -9,11 +10,14 @@ import pytest
 
 from .. import _native, _session
 from .._handles import FOLDER, close_json
+from ..errors import ForbiddenError, KubeconfigError, KubetetherError, UnauthorizedError, UnreachableError
 from ..options import session_json
-from .kube import Kube, connected, for_test, keeps, setting, skipping
+from .kube import Kube, connected, for_test, keeps, linger, setting, skipping, uncaptured
 
 #: A namespace is gone within this many seconds.
 _GONE = 60.0
+#: One whose making failed is asked to go within this many.
+_UNMADE = 10.0
 
 
 def fresh(item: pytest.Item) -> Generator[Kube, None, None]:
@@ -21,13 +25,29 @@ def fresh(item: pytest.Item) -> Generator[Kube, None, None]:
     config = item.config
     name = f"kube-test-{secrets.token_hex(5)}"
     where = session_json({"kubeconfig": setting(config, "kubeconfig"), "context": setting(config, "context")})
-    with skipping(config):
-        _session._wait(_native.create_namespace(FOLDER, where, name))
+    with skipping(config, UnreachableError, KubeconfigError):
+        _create(where, name)
     try:
         with connected(config, namespace=name) as session:
             yield from for_test(item, session)
+            linger(config, session)
     finally:
         if keeps(item):
-            print(f"kubetether: the namespace {name} stays, for --kube-keep-on-failure")
+            if not hasattr(config, "workerinput"):
+                with uncaptured(config):
+                    print(f"\nkubetether: the namespace {name} stays, for --kube-keep-on-failure", flush=True)
         else:
             _session._wait(_native.delete_namespace(FOLDER, where, name, close_json(_GONE)))
+
+
+def _create(where: str, name: str) -> None:
+    try:
+        _session._wait(_native.create_namespace(FOLDER, where, name))
+    except (KubeconfigError, UnreachableError, UnauthorizedError, ForbiddenError):
+        # Nothing was made.
+        raise
+    except BaseException:
+        # Too late, or interrupted: it may be there all the same.
+        with contextlib.suppress(KubetetherError):
+            _session._wait(_native.delete_namespace(FOLDER, where, name, close_json(_UNMADE)))
+        raise
