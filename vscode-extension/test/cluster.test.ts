@@ -55,7 +55,7 @@ test("the Kubernetes extension's file is taken by its contract, or not at all", 
 test('a missing file is passed over, but not all of them', async (t) => {
   const file = write(t, config('https://a'));
   assert.equal((await readKubeconfig(['/nowhere', file])).contexts().current, 'kind');
-  await assert.rejects(readKubeconfig(['/nowhere']), { code: 'kubeconfig', message: /no kubeconfig at \/nowhere/ });
+  await assert.rejects(readKubeconfig(['/nowhere']), { code: 'kubeconfig', message: /No kubeconfig at \/nowhere/ });
   await assert.rejects(readKubeconfig([write(t, 'a: [')]), { code: 'kubeconfig', message: /not valid YAML/ });
 });
 
@@ -73,11 +73,11 @@ test('a program that fails says why', async (t) => {
   await assert.rejects(credentialsOf(kubeconfig.access('kind')), { code: 'unauthorized', message: 'node gave no credentials: log in first', hint: 'Run login' });
 });
 
-test('a Service is read, with its original selector while it is held', () => {
-  const note = JSON.stringify({ v: 1, original: { selector: { app: 'orders' }, targetPorts: {} }, holders: [] });
+test('a Service is read, with its original selector and targets while it is held', () => {
+  const note = JSON.stringify({ v: 1, original: { selector: { app: 'orders' }, targetPorts: { '80/TCP': 'web' } }, holders: [] });
   const object = {
     metadata: { name: 'orders', annotations: { 'kubetether.dev/exchange': note } },
-    spec: { type: 'ClusterIP', selector: { app: 'kt-123' }, ports: [{ name: 'http', port: 80, targetPort: 'web', protocol: 'TCP' }] },
+    spec: { type: 'ClusterIP', selector: { app: 'kt-123' }, ports: [{ name: 'http', port: 80, targetPort: 47200, protocol: 'TCP' }] },
   };
   const service = serviceOf(object);
   assert.deepEqual(service, {

@@ -56,7 +56,7 @@ test('a Service tells its ports', () => {
 
 test('a Service that comes here says where', () => {
   const row = serviceRow(PLACE, service('orders', { noted: true }), { ...ALL, ours: () => exchange() });
-  assert.deepEqual([row.kind, row.description], ['service-ours', '80 → 127.0.0.1:8080']);
+  assert.deepEqual([row.kind, row.description], ['service-ours', '80 → :8080']);
   assert.match(row.spoken, /comes to 127\.0\.0\.1:8080, active/);
 });
 
@@ -81,7 +81,7 @@ test('many Services come in pages, and are filtered', () => {
 
 test('a problem stands above the rows that were read before it', () => {
   const rows = serviceRows(PLACE, { services: [service('orders')], problem: { code: 'unreachable', message: 'It does not answer', hint: 'Check VPN', details: [] } }, ALL);
-  assert.deepEqual(rows.map(({ kind, label }) => [kind, label]), [['problem', 'It does not answer'], ['service', 'orders']]);
+  assert.deepEqual(rows.map(({ kind, label }) => [kind, label]), [['problem', 'It does not answer'], ['problem', 'Check VPN'], ['service', 'orders']]);
   assert.equal(rows[0]?.command?.id, 'kubetether.refresh');
 });
 
@@ -105,7 +105,7 @@ test('ids are different for different things', () => {
 
 test('what is held tells its traffic while it is well, and its state when not', () => {
   const row = itemRow(exchange(), NOW);
-  assert.deepEqual([row.label, row.description], ['orders → 127.0.0.1:8080', '1 flow · 10 B in, 2.0 KiB out']);
+  assert.deepEqual([row.label, row.description], ['orders → :8080', '1 flow · 10 B in, 2.0 KiB out']);
   assert.match(row.tooltip ?? '', /7 connections in 5 min[^]*callers have the original again/);
   const away = itemRow(exchange({ state: { state: 'pass_through', reason: 'the link is lost' } }), NOW);
   assert.equal(away.description, 'passing through to the original: the link is lost');

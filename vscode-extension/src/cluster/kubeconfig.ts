@@ -92,7 +92,7 @@ export async function readKubeconfig(files: readonly string[]): Promise<Kubeconf
     }
   }
   if (found === 0) {
-    throw new Mistake('kubeconfig', `There is no kubeconfig at ${files.join(', ')}`, 'Set kubetether.kubeconfig, or KUBECONFIG');
+    throw new Mistake('kubeconfig', `No kubeconfig at ${files.join(', ')}`, 'Set kubetether.kubeconfig, or KUBECONFIG');
   }
   return kubeconfig;
 }

@@ -4,7 +4,7 @@ import { isRecord, text } from './kubeconfig.js';
 import type { KubeObject } from './api.js';
 import type { ServiceInfo, ServicePort, Workload } from './reader.js';
 
-/** What is written on a Service that somebody holds; it names the original selector. */
+/** What is written on a Service that somebody holds; it has the original selector and targets. */
 const NOTE = 'kubetether.dev/exchange';
 /** On every object of kubetether's own. */
 const MANAGED = 'app.kubernetes.io/managed-by';
@@ -15,13 +15,14 @@ export function isOurs({ metadata }: KubeObject): boolean {
 
 export function serviceOf(object: KubeObject): ServiceInfo {
   const note = object.metadata.annotations?.[NOTE];
+  const before = original(note);
   const spec = object.spec ?? {};
   const ports = Array.isArray(spec['ports']) ? spec['ports'].filter(isRecord) : [];
   return {
     name: object.metadata.name,
     type: text(spec['type']) ?? 'ClusterIP',
-    ports: ports.map(portOf),
-    selector: original(note) ?? strings(spec['selector']),
+    ports: ports.map((port) => portOf(port, before?.targets)),
+    selector: before?.selector ?? strings(spec['selector']),
     noted: note !== undefined,
   };
 }
@@ -47,23 +48,25 @@ export function isBehind(object: KubeObject, selector: Readonly<Record<string, s
   return entries.length > 0 && entries.every(([key, value]) => labels[key] === value);
 }
 
-function portOf(port: Record<string, unknown>): ServicePort {
+function portOf(port: Record<string, unknown>, before: Record<string, unknown> | undefined): ServicePort {
   const number = Number(port['port']);
+  const protocol = text(port['protocol']) ?? 'TCP';
   return {
     name: text(port['name']),
     port: number,
-    protocol: text(port['protocol']) ?? 'TCP',
-    target: String(port['targetPort'] ?? number),
+    protocol,
+    target: String(before?.[`${number}/${protocol}`] ?? port['targetPort'] ?? number),
   };
 }
 
 /** Undefined when there is no note, or one that cannot be read. */
-function original(note: string | undefined): Readonly<Record<string, string>> | undefined {
+function original(note: string | undefined): { readonly selector: Readonly<Record<string, string>>; readonly targets: Record<string, unknown> | undefined } | undefined {
   if (note === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(note);
     const before = isRecord(value) ? value['original'] : undefined;
-    return isRecord(before) && isRecord(before['selector']) ? strings(before['selector']) : undefined;
+    if (!isRecord(before) || !isRecord(before['selector'])) return undefined;
+    return { selector: strings(before['selector']), targets: isRecord(before['targetPorts']) ? before['targetPorts'] : undefined };
   } catch {
     return undefined;
   }

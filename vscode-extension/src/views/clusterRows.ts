@@ -2,8 +2,8 @@
 
 import type { Contexts, NamespaceOf, ServiceInfo, Services, Workload } from '../cluster/reader.js';
 import type { HeldExchange } from '../sessions/sessions.js';
-import { noteRow, problemRow, type Row } from './row.js';
-import { stateWord } from './words.js';
+import { noteRow, problemRows, type Row } from './row.js';
+import { short, stateWord } from './words.js';
 
 /** Who holds a Service that this window does not. */
 export interface Holder {
@@ -55,7 +55,7 @@ export interface ServicesView {
 
 export function serviceRows(place: NamespaceOf, { services, problem }: Services, view: ServicesView): Row[] {
   const id = namespaceId(place);
-  const rows: Row[] = problem === undefined ? [] : [problemRow(id, problem)];
+  const rows: Row[] = problem === undefined ? [] : problemRows(id, problem);
   const wanted = view.filter.toLowerCase();
   const matching = services.filter(({ name }) => name.toLowerCase().includes(wanted));
   rows.push(...matching.slice(0, view.shown).map((service) => serviceRow(place, service, view)));
@@ -74,7 +74,7 @@ export function serviceRow(place: NamespaceOf, service: ServiceInfo, view: Pick<
     const said = `comes to ${ours.local}`;
     return {
       ...base,
-      description: `${ports} → ${ours.local}`,
+      description: `${ports} → ${short(ours.local)}`,
       tooltip: `Service ${name} ${said}: ${stateWord(ours.state)}`,
       icon: { name: 'arrow-swap', color: 'charts.green' },
       kind: 'service-ours',

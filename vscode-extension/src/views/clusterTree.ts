@@ -10,7 +10,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import type { Disposable } from '../signal.js';
 import { contextId, contextRows, detailRows, namespaceId, namespaceRows, PAGE, serviceId, serviceRows } from './clusterRows.js';
 import { treeItem } from './item.js';
-import { noteRow, problemRow, type Row } from './row.js';
+import { noteRow, problemRows, type Row } from './row.js';
 
 /** A row, and what it stands for. */
 export interface ClusterNode {
@@ -104,7 +104,7 @@ export class ClusterTree implements vscode.TreeDataProvider<ClusterNode>, vscode
       const place = { context: node.context, namespace: node.namespace };
       return await (node.service === undefined ? this.#services(place, node) : this.#details(place, node.service));
     } catch (error) {
-      return [{ row: problemRow(node?.row.id ?? 'contexts', problemOf(error)) }];
+      return problemRows(node?.row.id ?? 'contexts', problemOf(error)).map((row) => ({ row }));
     }
   }
 
@@ -172,7 +172,7 @@ export class ClusterTree implements vscode.TreeDataProvider<ClusterNode>, vscode
     try {
       rows = detailRows(place, service, await this.reader.workloads(place, service.selector));
     } catch (error) {
-      rows = [...detailRows(place, service, []).filter(({ kind }) => kind === 'port'), problemRow(serviceId(place, service.name), problemOf(error))];
+      rows = [...detailRows(place, service, []).filter(({ kind }) => kind === 'port'), ...problemRows(serviceId(place, service.name), problemOf(error))];
     }
     return rows.map((row) => {
       const port = row.kind === 'port' ? Number.parseInt(row.label, 10) : undefined;

@@ -30,19 +30,13 @@ export interface Row {
   readonly command?: { readonly id: string; readonly title: string };
 }
 
-/** Why nothing is shown here, and what to do. */
-export function problemRow(id: string, { message, hint }: { readonly message: string; readonly hint?: string }): Row {
-  const tooltip = hint === undefined ? message : `${message}.\n${hint}.`;
-  return {
-    id: `${id}/problem`,
-    label: message,
-    ...(hint === undefined ? {} : { description: hint }),
-    tooltip,
-    icon: { name: 'warning', color: 'problemsWarningIcon.foreground' },
-    kind: 'problem',
-    spoken: tooltip,
-    command: { id: 'kubetether.refresh', title: 'Refresh' },
-  };
+/** Why nothing is shown here and, in a row of its own since rows are narrow, what to do. A click on either tries again. */
+export function problemRows(id: string, { message, hint }: { readonly message: string; readonly hint?: string }): Row[] {
+  const whole = hint === undefined ? message : `${message}.\n${hint}.`;
+  const base = { tooltip: whole, kind: 'problem', command: { id: 'kubetether.refresh', title: 'Refresh' } } as const;
+  const icon = { name: 'warning', color: 'problemsWarningIcon.foreground' };
+  const problem = { ...base, id: `${id}/problem`, label: message, icon, spoken: message };
+  return hint === undefined ? [problem] : [problem, { ...base, id: `${id}/hint`, label: hint, icon: { name: 'lightbulb' }, spoken: hint }];
 }
 
 /** Something that is so, and no row to act on. */

@@ -2,7 +2,7 @@
 
 import type { HeldExchange, HeldForward, HeldSession } from '../sessions/sessions.js';
 import type { Row } from './row.js';
-import { bytes, count, span, stateWord } from './words.js';
+import { bytes, count, short, span, stateWord } from './words.js';
 
 type Item = HeldExchange | HeldForward;
 
@@ -26,7 +26,9 @@ export function itemRow(item: Item, now: Date): Row {
   const calm = state.state === 'active';
   const traffic = `${count(stats.open, 'flow')} · ${bytes(stats.received)} in, ${bytes(stats.sent)} out`;
   const [label, said] =
-    kind === 'exchange' ? [`${target} → ${local}`, `${target} comes to ${local}`] : [`${local} → ${target}`, `${local} leads to ${target}`];
+    kind === 'exchange'
+      ? [`${target} → ${short(local)}`, `${target} comes to ${local}`]
+      : [`${short(local)} → ${target}`, `${local} leads to ${target}`];
   return {
     id: key,
     label,

@@ -25,6 +25,11 @@ export function span(ms: number): string {
   return `${Math.floor(hours / 24)} d`;
 }
 
+/** A local address, where rows are narrow: `:8080`. */
+export function short(address: string): string {
+  return address.replace(/^127\.0\.0\.1(?=:\d+$)/, '');
+}
+
 /** `1 flow`, `2 flows`. */
 export function count(amount: number, one: string): string {
   return `${amount} ${amount === 1 ? one : `${one}s`}`;

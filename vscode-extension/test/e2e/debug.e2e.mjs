@@ -2,19 +2,27 @@
 // answer; the program reaches the cluster by the addresses it was given; when it is stopped, the cluster is as it was.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
-import { freePort, openEditor } from './editor.mjs';
+import { freePort, keep, openEditor } from './editor.mjs';
 
-/** Asks the other Service by the address in its environment, and stops in the debugger before it answers. */
-const PROGRAM = `
-require('node:http').createServer(async (request, response) => {
-  const stock = await (await fetch('http://' + process.env.STOCK_ADDRESS + '/')).text();
-  debugger;
-  response.end('debugged, with ' + /name=(\\S+)/.exec(stock)[1] + ' as ' + process.argv[2]);
-}).listen(Number(process.env.LISTEN), '127.0.0.1');
+/** Asks the other Service by the address in its environment; its breakpoint is where it has the answer. */
+const PROGRAM = `const http = require('node:http');
+const fs = require('node:fs');
+
+const server = http.createServer(async (request, response) => {
+  const stock = await fetch('http://' + process.env.STOCK_ADDRESS);
+  const [, name] = /name=(\\S+)/.exec(await stock.text());
+  response.end('debugged, with ' + name + ' as ' + process.argv[2]);
+});
+
+const started = () => fs.writeFileSync('started', String(process.pid));
+server.listen(Number(process.env.PORT), '127.0.0.1', started);
 `;
+const LINE = 7;
 
 test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 400_000 }, async (t) => {
   const cluster = await startCluster({ services: ['orders', 'stock'] });
@@ -26,7 +34,7 @@ test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 4
     name: 'orders',
     program: '${workspaceFolder}/orders.js',
     args: ['${kubetether:STOCK}'],
-    env: { LISTEN: String(port) },
+    env: { PORT: String(port) },
     kubetether: { exchange: 'orders', port, forwards: { STOCK: 'stock:8080' } },
   };
   const editor = await openEditor({
@@ -36,20 +44,21 @@ test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 4
   });
   t.after(() => editor.close());
   const toolbar = editor.page.locator('.debug-toolbar');
-  const paused = editor.page.locator('.debug-toolbar .codicon-debug-continue');
-  const exchanged = editor.page.locator('.statusbar-item', { hasText: 'orders: active' });
+  const paused = editor.page.locator('.codicon-debug-stackframe').first();
+  const exchanged = editor.status('orders: active');
 
-  await editor.step('F5 starts the program and exchanges the Service', async (page) => {
-    await page.locator('.statusbar').waitFor();
-    await page.keyboard.press('F5');
+  await editor.step('a breakpoint is set', () => editor.breakpoint('orders.js', LINE));
+  await editor.step('F5 starts the program and exchanges the Service', async () => {
+    await editor.f5('orders');
     await toolbar.waitFor();
     await exchanged.waitFor();
   });
   await hit('from inside the cluster', 'hit');
 
   await editor.step('a restart keeps the exchange', async (page) => {
+    const before = pid();
     await page.keyboard.press('Control+Shift+F5');
-    await toolbar.waitFor();
+    await until('another program listens', () => !['', before].includes(pid()));
     await exchanged.waitFor();
   });
   await hit('after the restart', 'hit-again');
@@ -61,25 +70,21 @@ test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 4
   assert.equal(await cluster.ask('orders'), 'cluster');
   await until('the cluster is as it was', () => cluster.isClean());
 
+  /** Of the program that listens. */
+  function pid() {
+    const file = path.join(editor.workspace, 'started');
+    return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '';
+  }
+
   async function hit(when, picture) {
     await editor.step(`the breakpoint is hit ${when}`, async (page) => {
-      await listening(port);
+      await until('the program listens', () => pid() !== '');
       const answer = cluster.ask('orders');
       await paused.waitFor();
-      await editor.picture(picture);
+      const file = await editor.picture(picture);
+      if (picture === 'hit') keep(file, 'breakpoint.png');
       await page.keyboard.press('F5');
       assert.match(await answer, /^debugged, with cluster as 127\.0\.0\.1:\d+$/);
     });
   }
 });
-
-async function listening(port) {
-  const { connect } = await import('node:net');
-  await until(`something listens on ${port}`, () =>
-    new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.on('connect', () => (socket.destroy(), resolve(true)));
-      socket.on('error', () => resolve(false));
-    }),
-  );
-}

@@ -1,8 +1,10 @@
-// A VS Code in a browser, with the extension from this folder. KUBETETHER_CODE_TOOLS is the folder that `setup` filled.
+// A VS Code in a browser, with the extension from this folder. KUBETETHER_CODE_TOOLS is the folder that `setup` filled, where it is not the
+// one of the test rung.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
@@ -10,7 +12,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const EXTENSION = fileURLToPath(new URL('../..', import.meta.url));
-const TOOLS = process.env.KUBETETHER_CODE_TOOLS ?? path.join(EXTENSION, '../target/code-tools');
+export const TOOLS = process.env.KUBETETHER_CODE_TOOLS ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'kubetether/code');
 const ARTEFACTS = path.join(EXTENSION, '../target/code-e2e');
 /** For one step of the user interface, on a machine that does much else. */
 const STEP_MS = 60_000;
@@ -25,15 +27,24 @@ const SETTINGS = {
   'git.enabled': false,
   'debug.openDebug': 'neverOpen',
   'debug.internalConsoleOptions': 'neverOpen',
+  // Listening programs of the tests are none of the editor's.
+  'remote.autoForwardPorts': false,
 };
 
-/** `files` by their paths in the workspace; `env` of the extension host. */
-export async function openEditor({ name, files = {}, env = {}, settings = {} }) {
+/** Themes, and what the page has for them. */
+const THEMES = { 'Dark Modern': 'vs-dark', 'Light Modern': 'vs', 'Dark High Contrast': 'hc-black', 'Light High Contrast': 'hc-light' };
+
+/**
+ * An editor with one window, which is returned; its `close` ends the editor. `name` is the folder of its artefacts, `files` by their
+ * paths in the workspace, `env` of the extension host, `extensions` folders
+ * of others to install.
+ */
+export async function openEditor({ name, files = {}, env = {}, settings = {}, extensions = [] }) {
   // Short: sockets lie below it.
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
   const at = (part) => path.join(folder, part);
-  for (const part of ['home', 'data/User', 'extensions', 'browser', 'ws', 't']) fs.mkdirSync(at(part), { recursive: true });
-  for (const [file, text] of Object.entries(files)) write(path.join(at('ws'), file), text);
+  for (const part of ['home', 'data/User', 'extensions', 'browser', 't']) fs.mkdirSync(at(part), { recursive: true });
+  for (const extension of extensions) fs.cpSync(extension, path.join(at('extensions'), path.basename(extension)), { recursive: true });
   write(at('data/User/settings.json'), JSON.stringify({ ...SETTINGS, ...settings }));
   write(at('config.yaml'), 'auth: none\n');
   const artefacts = path.join(ARTEFACTS, name);
@@ -48,68 +59,119 @@ export async function openEditor({ name, files = {}, env = {}, settings = {} }) 
       path.join(TOOLS, 'node_modules/code-server/out/node/entry.js'),
       ...['--config', at('config.yaml'), '--user-data-dir', at('data'), '--extensions-dir', at('extensions')],
       ...['--auth', 'none', '--bind-addr', `127.0.0.1:${port}`, '--disable-telemetry', '--disable-update-check'],
-      ...['--disable-workspace-trust', '--disable-getting-started-override', '--disable-proxy', at('ws')],
+      ...['--disable-workspace-trust', '--disable-getting-started-override', '--disable-proxy'],
     ],
     // A process group of its own: server, extension host and terminals end together.
-    { env: hostEnv(folder, env), cwd: at('ws'), stdio: ['ignore', log, log], detached: true },
+    { env: hostEnv(folder, env), cwd: folder, stdio: ['ignore', log, log], detached: true },
   );
-  const editor = new Editor(folder, artefacts, server);
+  fs.closeSync(log);
+  const editor = new Editor(folder, artefacts, server, port);
   try {
-    await editor.open(port);
-    return editor;
+    await editor.start();
+    return await editor.window('ws', files);
   } catch (error) {
     await editor.close();
     throw error;
   }
 }
 
+/** code-server and the browser. */
 class Editor {
-  page;
   #folder;
   #artefacts;
   #server;
+  #port;
   #browser;
-  #failed = Promise.withResolvers?.() ?? deferred();
 
-  constructor(folder, artefacts, server) {
+  constructor(folder, artefacts, server, port) {
     this.#folder = folder;
     this.#artefacts = artefacts;
     this.#server = server;
-    this.#failed.promise.catch(() => {});
+    this.#port = port;
   }
 
-  get workspace() {
-    return path.join(this.#folder, 'ws');
+  get group() {
+    return this.#server.pid;
   }
 
-  async open(port) {
-    await answering(`http://127.0.0.1:${port}/healthz`, this.#server);
+  async start() {
+    await answering(`http://127.0.0.1:${this.#port}/healthz`, this.#server);
     const { chromium } = createRequire(path.join(TOOLS, 'x.js'))('playwright-core');
     const home = path.join(this.#folder, 'home');
     this.#browser = await chromium.launchPersistentContext(path.join(this.#folder, 'browser'), {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       headless: true,
+      timeout: STEP_MS,
       env: { ...process.env, HOME: home, TMPDIR: path.join(this.#folder, 't') },
       viewport: { width: 1280, height: 800 },
       args: [
         ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
         ...['--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
+        // A page that is not in front goes on as one that is.
+        ...['--disable-dev-shm-usage', '--disable-renderer-backgrounding', '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows'],
       ],
     });
-    this.page = this.#browser.pages()[0] ?? (await this.#browser.newPage());
-    this.page.setDefaultTimeout(STEP_MS);
-    const console_ = fs.createWriteStream(path.join(this.#artefacts, 'console.log'));
-    this.page.on('console', (message) => {
-      console_.write(`${message.type()} ${message.text()}\n`);
+  }
+
+  /** Opens a window on the folder `name`, with these files in it, or on the workspace file in it. */
+  async window(name, files = {}) {
+    const workspace = path.join(this.#folder, name);
+    fs.mkdirSync(workspace, { recursive: true });
+    for (const [file, text] of Object.entries(files)) write(path.join(workspace, file), text);
+    const workspaceFile = Object.keys(files).find((file) => file.endsWith('.code-workspace'));
+    const fresh = this.#browser.pages().find((page) => page.url() === 'about:blank');
+    const window = new Window(this, workspace, this.#artefacts, fresh ?? (await this.#browser.newPage()));
+    const query = new URLSearchParams({
+      ...(workspaceFile === undefined ? { folder: workspace } : { workspace: path.join(workspace, workspaceFile) }),
+      payload: JSON.stringify([['extensionDevelopmentPath', `vscode-remote://127.0.0.1:${this.#port}${EXTENSION.replace(/\/$/, '')}`]]),
+    });
+    await window.open(`http://127.0.0.1:${this.#port}/?${query}`);
+    return window;
+  }
+
+  async close() {
+    await this.#browser?.close().catch(() => {});
+    const ended = this.#server.exitCode === null && this.#server.signalCode === null ? once(this.#server, 'exit') : undefined;
+    try {
+      process.kill(-this.#server.pid, 'SIGTERM');
+    } catch {
+      // It is gone.
+    }
+    await ended;
+    fs.rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+}
+
+class Window {
+  page;
+  workspace;
+  #editor;
+  #artefacts;
+  #failed = deferred();
+
+  constructor(editor, workspace, artefacts, page) {
+    this.#editor = editor;
+    this.workspace = workspace;
+    this.#artefacts = artefacts;
+    this.page = page;
+    this.#failed.promise.catch(() => {});
+    page.setDefaultTimeout(STEP_MS);
+    const log = path.join(artefacts, 'console.log');
+    page.on('console', (message) => {
+      fs.appendFileSync(log, `${message.type()} ${message.text()}\n`);
       // It shows up nowhere else.
       if (/Activating extension '[^']+' failed/.test(message.text())) this.#failed.reject(new Error(message.text()));
     });
-    const query = new URLSearchParams({
-      folder: this.workspace,
-      payload: JSON.stringify([['extensionDevelopmentPath', `vscode-remote://127.0.0.1:${port}${EXTENSION.replace(/\/$/, '')}`]]),
-    });
-    await this.page.goto(`http://127.0.0.1:${port}/?${query}`);
+  }
+
+  async open(url) {
+    await this.page.goto(url);
     await this.page.locator('.monaco-workbench').waitFor();
+  }
+
+  /** Another window of the same editor. */
+  another(name, files) {
+    return this.#editor.window(name, files);
   }
 
   /** Does the step, unless the extension could not be activated. A failure leaves a picture. */
@@ -123,9 +185,24 @@ class Editor {
     }
   }
 
+  /** Shows the extension's views. */
+  async showViews() {
+    await this.page.locator('.activitybar .action-label[aria-label="kubetether"]').click();
+  }
+
+  async theme(name) {
+    await this.command('Preferences: Color Theme');
+    const input = this.page.locator('.quick-input-widget input[placeholder^="Select Color Theme"]');
+    await input.fill(name);
+    await this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: name }).waitFor();
+    await input.press('Enter');
+    await this.page.locator(`.monaco-workbench.${THEMES[name]}`).waitFor();
+    await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
+  }
+
   /** A row of a view, by how it is read out. */
   row(spoken) {
-    return this.page.locator(`.monaco-list-row[aria-label^="${spoken}"]`);
+    return this.page.locator(`.monaco-list-row[aria-label^="${spoken.replaceAll('"', '\\"')}"]`);
   }
 
   /** Clicks one of a row's actions. */
@@ -133,6 +210,51 @@ class Editor {
     const row = this.row(spoken).first();
     await row.hover();
     await row.locator(`.action-label[aria-label^="${title}"]`).click();
+  }
+
+  /** Exchanges a Service from its row, for this local port. */
+  async exchange(service, port) {
+    await this.row(`Service ${service}, ports`).waitFor();
+    await this.action(`Service ${service}`, 'Exchange Service');
+    await this.answer(String(port));
+    await this.row(`${service} comes to 127.0.0.1:${port}, active`).waitFor();
+  }
+
+  /** Opens a file, and sets a breakpoint at a line. */
+  async breakpoint(file, line) {
+    await this.page.keyboard.press('Control+P');
+    const input = this.page.locator('.quick-input-widget input');
+    await input.fill(`${file}:${line}`);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: file }).first().waitFor();
+    await input.press('Enter');
+    await this.page.locator('.monaco-editor.focused .view-lines').waitFor();
+    await this.page.locator('.statusbar-item', { hasText: `Ln ${line},` }).waitFor();
+    await this.page.keyboard.press('F9');
+    await this.page.locator('.codicon-debug-breakpoint, .codicon-debug-breakpoint-unverified').first().waitFor();
+  }
+
+  /** Presses F5, for this launch configuration; it may be chosen already. */
+  async f5(name, { chosen = false } = {}) {
+    if (!chosen) await this.choose(name);
+    const sign = this.page.locator('.debug-toolbar, .notification-toast').first();
+    // An editor that does not know its debuggers yet does nothing; one that starts already does nothing a second time.
+    for (const end = Date.now() + STEP_MS; Date.now() < end; ) {
+      await this.page.keyboard.press('F5');
+      if (await sign.waitFor({ timeout: 5_000 }).then(() => true, () => false)) return;
+    }
+    throw new Error(`F5 does not start ${name}`);
+  }
+
+  /** Chooses a launch configuration. Until the editor has read all of them it may choose another one itself. */
+  async choose(name) {
+    const choice = this.page.locator('.start-debug-action-item select');
+    if (!(await choice.isVisible())) await this.page.locator('.activitybar .action-label[aria-label^="Run and Debug"]').click();
+    for (const end = Date.now() + STEP_MS; Date.now() < end; ) {
+      await choice.selectOption({ label: name });
+      await this.page.waitForTimeout(500);
+      if ((await choice.evaluate((select) => select.selectedOptions[0]?.label)) === name) return;
+    }
+    throw new Error(`${name} cannot be chosen`);
   }
 
   /** Answers the question that is open. */
@@ -149,6 +271,11 @@ class Editor {
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
   }
 
+  /** The extension's item in the status bar, with this text. */
+  status(text) {
+    return this.page.locator('[id="kubetether.kubetether.kubetether.status"]', { hasText: text });
+  }
+
   async notification(text) {
     await this.page.locator('.notification-toast', { hasText: text }).first().waitFor();
   }
@@ -159,13 +286,13 @@ class Editor {
     await this.page.locator('.monaco-workbench').waitFor();
   }
 
-  /** The extension host of the window that is open. */
+  /** The extension host, of an editor with one window. */
   extensionHost() {
     const pids = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name));
     const found = pids.filter((pid) => {
       try {
         const group = Number(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[2]);
-        return group === this.#server.pid && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=extensionHost');
+        return group === this.#editor.group && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=extensionHost');
       } catch {
         // It ended meanwhile.
         return false;
@@ -176,19 +303,16 @@ class Editor {
   }
 
   async picture(name) {
-    await this.page?.screenshot({ path: path.join(this.#artefacts, `${name}.png`) }).catch(() => {});
+    // No tooltip in it.
+    await this.page.mouse.move(900, 600).catch(() => {});
+    const file = path.join(this.#artefacts, `${name}.png`);
+    await this.page.screenshot({ path: file }).catch(() => {});
+    return file;
   }
 
-  async close() {
-    await this.#browser?.close().catch(() => {});
-    const ended = this.#server.exitCode === null && this.#server.signalCode === null ? once(this.#server, 'exit') : undefined;
-    try {
-      process.kill(-this.#server.pid, 'SIGTERM');
-    } catch {
-      // It is gone.
-    }
-    await ended;
-    fs.rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  /** Ends the editor with all its windows. */
+  close() {
+    return this.#editor.close();
   }
 }
 
@@ -213,7 +337,36 @@ async function answering(url, server) {
   }
 }
 
-async function freePort() {
+/** Makes a picture one of README's, where those are wanted: KUBETETHER_PICTURES is their folder. */
+export function keep(file, name) {
+  const folder = process.env.KUBETETHER_PICTURES;
+  if (folder !== undefined) fs.copyFileSync(file, path.join(folder, name));
+}
+
+/** A program of the user's, which answers with this; its port. */
+export async function serve(t, answer) {
+  const server = http.createServer((_, response) => response.end(answer)).listen(0, '127.0.0.1');
+  t.after(() => (server.closeAllConnections(), server.close()));
+  await once(server, 'listening');
+  return server.address().port;
+}
+
+/** Until a program does, at this local port. */
+export async function listening(port) {
+  const dial = () =>
+    new Promise((resolve) => {
+      const socket = net.connect(port, '127.0.0.1');
+      socket.on('connect', () => (socket.destroy(), resolve(true)));
+      socket.on('error', () => resolve(false));
+    });
+  const end = Date.now() + STEP_MS;
+  while (!(await dial())) {
+    if (Date.now() > end) throw new Error(`nothing listens at ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
@@ -231,5 +384,3 @@ function deferred() {
   made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
   return made;
 }
-
-export { freePort };

@@ -1,28 +1,20 @@
 // Windows that go: a reload puts back and offers to start again; a killed extension host harms no caller.
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import http from 'node:http';
 import { test } from 'node:test';
 
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
-import { openEditor } from './editor.mjs';
+import { openEditor, serve } from './editor.mjs';
 
 async function exchanged(t, name) {
   const cluster = await startCluster({ services: ['orders'] });
   t.after(() => cluster.stop());
-  const mine = http.createServer((_, response) => response.end('from my machine')).listen(0, '127.0.0.1');
-  t.after(() => (mine.closeAllConnections(), mine.close()));
-  await once(mine, 'listening');
-  const { port } = mine.address();
+  const port = await serve(t, 'from my machine');
   const editor = await openEditor({ name, env: { KUBECONFIG: cluster.kubeconfig } });
   t.after(() => editor.close());
-  await editor.step('the Service is exchanged', async (page) => {
-    await page.locator('.activitybar .action-label[aria-label="kubetether"]').click();
-    await editor.row('Service orders, ports').waitFor();
-    await editor.action('Service orders', 'Exchange Service');
-    await editor.answer(String(port));
-    await editor.row(`orders comes to 127.0.0.1:${port}, active`).waitFor();
+  await editor.step('the Service is exchanged', async () => {
+    await editor.showViews();
+    await editor.exchange('orders', port);
   });
   assert.equal(await cluster.ask('orders'), 'from my machine');
   return { cluster, editor, port };

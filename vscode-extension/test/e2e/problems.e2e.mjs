@@ -1,47 +1,90 @@
-// What does not work is told where it stands, with what to do.
+// What does not work is told where it stands, with what to do. One editor with a window for each.
 
-import { test } from 'node:test';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
 
 import kubetether from '../../../bindings-node/lib/index.js';
-import { startCluster } from '../../../bindings-node/test/support/cluster.mjs';
-import { openEditor } from './editor.mjs';
+import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
+import { freePort, openEditor } from './editor.mjs';
 
-const open = (page) => page.locator('.activitybar .action-label[aria-label="kubetether"]').click();
+let cluster, first;
+
+before(async () => {
+  cluster = await startCluster({ services: ['orders'] });
+  first = await openEditor({ name: 'problems', env: { KUBECONFIG: '/nowhere/config' } });
+});
+after(async () => {
+  await first?.close();
+  await cluster?.stop();
+});
+
+/** A window whose workspace names this kubeconfig. */
+async function windowWith(t, name, kubeconfig) {
+  const window = await first.another(name, { '.vscode/settings.json': JSON.stringify({ 'kubetether.kubeconfig': kubeconfig }) });
+  t.after(() => window.page.close());
+  return window;
+}
+
+test('without a kubeconfig the view says where it was looked for', { timeout: 300_000 }, async () => {
+  await first.step('it is a row', async () => {
+    await first.showViews();
+    await first.row('No kubeconfig at /nowhere/config').waitFor();
+    await first.row('Set kubetether.kubeconfig').waitFor();
+  });
+  await first.picture('nothing');
+});
 
 test('Services that may not be listed say so in their place', { timeout: 300_000 }, async (t) => {
-  const cluster = await startCluster({ services: ['orders'] });
-  t.after(() => cluster.stop());
-  await cluster.fault({ verbs: ['list'], resource: 'services', refuse: { code: 403, message: 'services is forbidden: User "ann" cannot list' } });
-  const editor = await openEditor({ name: 'forbidden', env: { KUBECONFIG: cluster.kubeconfig } });
-  t.after(() => editor.close());
-  await editor.step('the refusal is a row', async (page) => {
-    await open(page);
-    await editor.row('Services is forbidden: User "ann" cannot list'.replaceAll('"', '\\"')).waitFor();
+  const { id } = await cluster.fault({
+    ...{ verbs: ['list'], resource: 'services' },
+    refuse: { code: 403, message: 'services is forbidden: User "ann" cannot list' },
   });
-  await editor.picture('forbidden');
+  t.after(() => cluster.api('DELETE', `/sim/faults/${id}`));
+  const window = await windowWith(t, 'forbidden', cluster.kubeconfig);
+  await window.step('the refusal is a row', async () => {
+    await window.showViews();
+    await window.row('Services is forbidden: User "ann" cannot list').waitFor();
+  });
+  await window.picture('forbidden');
 });
 
-test('without a kubeconfig the view says where it was looked for', { timeout: 300_000 }, async (t) => {
-  const editor = await openEditor({ name: 'nothing', env: { KUBECONFIG: '/nowhere/config' } });
-  t.after(() => editor.close());
-  await editor.step('it is a row', async (page) => {
-    await open(page);
-    await editor.row('There is no kubeconfig at /nowhere/config').waitFor();
+test('a cluster that does not answer says so, and is there again when it does', { timeout: 300_000 }, async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const kubeconfig = path.join(folder, 'kubeconfig');
+  const real = fs.readFileSync(cluster.kubeconfig, 'utf8');
+  const port = await freePort();
+  fs.writeFileSync(kubeconfig, real.replace(/("server":\s*")[^"]*/, `$1https://127.0.0.1:${port}`));
+  const window = await windowWith(t, 'unreachable', kubeconfig);
+  await window.step('it is a row', async () => {
+    await window.showViews();
+    await window.row(`The cluster at 127.0.0.1:${port} does not answer`).first().waitFor();
   });
-  await editor.picture('nothing');
+  await window.picture('unreachable');
+  fs.writeFileSync(kubeconfig, real);
+  await window.step('the file is read again', () => window.row('Service orders, ports 8080').waitFor());
 });
 
-test('a Service that somebody else holds says whose it is', { timeout: 300_000 }, async (t) => {
-  const cluster = await startCluster({ services: ['orders'] });
-  t.after(() => cluster.stop());
+test('a Service that somebody else holds says whose it is, and is not taken', { timeout: 300_000 }, async (t) => {
   const session = await kubetether.connect({ kubeconfig: cluster.kubeconfig, who: 'ann@mars' });
   t.after(() => session.close());
   await session.exchange('orders', { to: () => new Response('ann') });
-  const editor = await openEditor({ name: 'held', env: { KUBECONFIG: cluster.kubeconfig } });
-  t.after(() => editor.close());
-  await editor.step('it is held', async (page) => {
-    await open(page);
-    await editor.row('Service orders, held by ann@mars').waitFor();
+  const window = await windowWith(t, 'held', cluster.kubeconfig);
+  await window.step('it is held', async () => {
+    await window.showViews();
+    await window.row('Service orders, held by ann@mars').waitFor();
   });
-  await editor.picture('held');
+  await window.picture('held');
+  await window.step('an exchange is refused with the name of the holder', async () => {
+    await window.command('Exchange Service');
+    await window.answer('orders');
+    await window.answer('8080');
+    await window.notification('ann@mars');
+  });
+  await window.picture('refused');
+  await session.close();
+  await window.step('it is free when they stop', () => window.row('Service orders, ports 8080').waitFor());
+  await until('the cluster is as it was', () => cluster.isClean());
 });

@@ -1,26 +1,21 @@
 // First use with nothing but a kubeconfig: the tree shows the Services, one of them is exchanged from there, and put back.
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import http from 'node:http';
 import { test } from 'node:test';
 
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
-import { openEditor } from './editor.mjs';
+import { keep, openEditor, serve } from './editor.mjs';
 
 test('a Service is exchanged from the tree, and put back', { timeout: 300_000 }, async (t) => {
   const cluster = await startCluster({ services: ['orders', 'stock'] });
   t.after(() => cluster.stop());
-  const mine = http.createServer((_, response) => response.end('from my machine')).listen(0, '127.0.0.1');
-  t.after(() => (mine.closeAllConnections(), mine.close()));
-  await once(mine, 'listening');
-  const { port } = mine.address();
+  const port = await serve(t, 'from my machine');
 
   const editor = await openEditor({ name: 'tree', env: { KUBECONFIG: cluster.kubeconfig } });
   t.after(() => editor.close());
 
-  await editor.step('the tree shows the Services', async (page) => {
-    await page.locator('.activitybar .action-label[aria-label="kubetether"]').click();
+  await editor.step('the tree shows the Services', async () => {
+    await editor.showViews();
     await editor.row('Service orders, ports 8080').waitFor();
     await editor.row('Service stock, ports 8080').waitFor();
   });
@@ -34,12 +29,14 @@ test('a Service is exchanged from the tree, and put back', { timeout: 300_000 },
 
   assert.equal(await cluster.ask('orders'), 'cluster');
   await editor.step('the Service is exchanged', async () => {
-    await editor.action('Service orders', 'Exchange Service');
-    await editor.answer(String(port));
-    await editor.row(`orders comes to 127.0.0.1:${port}, active`).waitFor();
+    await editor.exchange('orders', port);
     await editor.row(`Service orders, comes to 127.0.0.1:${port}`).waitFor();
   });
-  await editor.picture('exchanged');
+  for (const theme of ['Light Modern', 'Light High Contrast', 'Dark High Contrast', 'Dark Modern']) {
+    await editor.step(`it is seen in ${theme}`, () => editor.theme(theme));
+    const file = await editor.picture(theme.toLowerCase().replaceAll(' ', '-'));
+    if (theme === 'Light Modern') keep(file, 'exchanged.png');
+  }
   assert.equal(await cluster.ask('orders'), 'from my machine');
 
   await editor.step('it is stopped', async () => {
