@@ -59,7 +59,8 @@ function causes(error: Error): string[] {
   return found;
 }
 
+/** A name, as `kubetether.port` or `services/orders`, stays as it is. */
 function sentence(text: string): string {
   const trimmed = text.trim().replace(/\.$/, '');
-  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /^[\w-]+[./:]\w/.test(trimmed) ? trimmed : trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
 }

@@ -303,8 +303,8 @@ class Window {
   }
 
   async picture(name) {
-    // No tooltip in it.
     await this.page.mouse.move(900, 600).catch(() => {});
+    await this.page.locator('.monaco-hover:visible').first().waitFor({ state: 'hidden', timeout: 3_000 }).catch(() => {});
     const file = path.join(this.#artefacts, `${name}.png`);
     await this.page.screenshot({ path: file }).catch(() => {});
     return file;
