@@ -4,13 +4,13 @@ import { test } from 'node:test';
 import type { ServiceInfo } from '../src/cluster/reader.js';
 import { contextRows, detailRows, namespaceRows, PAGE, serviceRow, serviceRows, type ServicesView } from '../src/views/clusterRows.js';
 import { itemRow, sessionRow, statusText } from '../src/views/sessionRows.js';
-import { bytes, span } from '../src/views/words.js';
+import { bytes, moment } from '../src/views/words.js';
 import type { HeldExchange, HeldForward, HeldSession } from '../src/sessions/sessions.js';
 
 const PLACE = { context: 'kind', namespace: 'shop' };
 const ALL: ServicesView = { filter: '', shown: PAGE, ours: () => undefined, holder: () => undefined };
-const BEGIN = new Date('2026-01-01T10:00:00Z');
-const NOW = new Date('2026-01-01T10:05:00Z');
+const BEGIN = new Date(2026, 0, 1, 9, 5);
+const NOW = new Date(2026, 0, 1, 10, 0);
 
 function service(name: string, more: Partial<ServiceInfo> = {}): ServiceInfo {
   return { name, type: 'ClusterIP', ports: [{ port: 80, protocol: 'TCP', target: '8080', name: 'http' }], selector: { app: name }, noted: false, ...more };
@@ -106,22 +106,22 @@ test('ids are different for different things', () => {
 test('what is held tells its traffic while it is well, and its state when not', () => {
   const row = itemRow(exchange(), NOW);
   assert.deepEqual([row.label, row.description], ['orders → :8080', '1 flow · 10 B in, 2.0 KiB out']);
-  assert.match(row.tooltip ?? '', /7 connections in 5 min[^]*callers have the original again/);
+  assert.match(row.tooltip ?? '', /7 connections since 9:05[^]*callers have the original again/);
   const away = itemRow(exchange({ state: { state: 'pass_through', reason: 'the link is lost' } }), NOW);
   assert.equal(away.description, 'passing through to the original: the link is lost');
-  assert.equal(sessionRow(session([]), NOW).description, 'kind · for 5 min');
+  assert.equal(sessionRow(session([]), NOW).description, 'kind · since 9:05');
 });
 
 test('the status bar says what is held, in words and colour', () => {
   assert.equal(statusText([]), undefined);
   assert.deepEqual(statusText([session([exchange()])])?.text, '$(arrow-swap) orders: active');
   assert.equal(statusText([session([exchange(), exchange({ target: 'stock' })])])?.text, '$(arrow-swap) 2 Services: active');
-  const away = statusText([session([exchange({ state: { state: 'pass_through' } })])]);
+  const away = statusText([session([exchange({ state: { state: 'pass_through' } })], { state: { state: 'degraded' } })]);
   assert.deepEqual([away?.severity, away?.text], ['warning', '$(warning) orders: passing through to the original']);
   assert.equal(statusText([session([], { state: { state: 'lost' } })])?.severity, 'error');
 });
 
 test('amounts and times', () => {
   assert.deepEqual([0, 1023, 1024, 15_000, 5 << 20].map(bytes), ['0 B', '1023 B', '1.0 KiB', '15 KiB', '5.0 MiB']);
-  assert.deepEqual([0, 59_999, 60_000, 7_500_000, 200_000_000].map(span), ['0 s', '59 s', '1 min', '2 h 5 min', '2 d']);
+  assert.deepEqual([NOW, new Date(2026, 0, 2)].map((now) => moment(BEGIN, now)), ['9:05', 'Jan 1, 9:05']);
 });

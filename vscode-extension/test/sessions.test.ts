@@ -66,6 +66,12 @@ test('one who gives up does not end the connection for others', async () => {
   assert.equal((await second).target, 'queue:5672');
 });
 
+test('given up before it begins, nothing does', async () => {
+  const { engine, sessions } = made();
+  await assert.rejects(sessions.forward(SHOP, 'db:5432', { signal: AbortSignal.abort() }), { name: 'AbortError' });
+  assert.deepEqual(engine.calls, []);
+});
+
 test('a Service is exchanged once by a window', async () => {
   const { engine, sessions } = made();
   await sessions.exchange(SHOP, 'orders', 8080);

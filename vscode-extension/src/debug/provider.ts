@@ -53,7 +53,7 @@ class Provider implements vscode.DebugConfigurationProvider {
       return await this.#start(folder, configuration, block, await this.#placeFor(folder, block), token);
     } catch (error) {
       const problem = problemOf(error);
-      if (!isCancelled(problem)) this.#notices.failed(`${configuration.name} was not started`, problem);
+      if (!isCancelled(problem)) void this.#notices.failed(`${configuration.name} was not started`, problem);
       // Nothing runs.
       return undefined;
     }
@@ -75,7 +75,7 @@ class Provider implements vscode.DebugConfigurationProvider {
     if (block.exchange !== undefined && !started.kept) this.#follow(started.id, started.exchanged, block.exchange.service, place, block);
     const { kubetether: _, ...rest } = configuration;
     // The debugger is not told the block: some refuse what they do not know.
-    return { ...withAddresses(rest as Configuration, started.addresses), [RUN]: started.id } as vscode.DebugConfiguration;
+    return { ...withAddresses(rest as Configuration, started.addresses), [RUN]: started.id };
   }
 
   /** The program is launched meanwhile. */
@@ -119,7 +119,7 @@ function detach(runs: Runs, notices: Notices, session: vscode.DebugSession): voi
   const id = runOf(session);
   if (id === undefined) return;
   runs.detached(id, session.id).catch((error: unknown) => {
-    notices.failed(`What ${session.name} held was not put back`, problemOf(error));
+    void notices.failed(`What ${session.name} held was not put back`, problemOf(error));
   });
 }
 

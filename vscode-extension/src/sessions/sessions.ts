@@ -132,6 +132,7 @@ export class Sessions {
 
   async #within<T>(place: Place, options: StartOptions, start: (attachment: Attachment) => Promise<T>): Promise<T> {
     if (this.#closed) throw new Mistake('closed', 'kubetether is being stopped');
+    options.signal?.throwIfAborted();
     const key = placeKey(place);
     let attachment = this.#open.get(key);
     if (attachment === undefined) {

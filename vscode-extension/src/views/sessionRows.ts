@@ -2,13 +2,13 @@
 
 import type { HeldExchange, HeldForward, HeldSession } from '../sessions/sessions.js';
 import type { Row } from './row.js';
-import { bytes, count, short, span, stateWord } from './words.js';
+import { bytes, count, moment, short, stateWord } from './words.js';
 
 type Item = HeldExchange | HeldForward;
 
 export function sessionRow({ key, context, namespace, state, since }: HeldSession, now: Date): Row {
   const calm = state.state === 'ready';
-  const word = calm ? `for ${span(now.getTime() - since.getTime())}` : stateWord(state);
+  const word = calm ? `since ${moment(since, now)}` : stateWord(state);
   return {
     id: key,
     label: namespace,
@@ -35,7 +35,7 @@ export function itemRow(item: Item, now: Date): Row {
     description: calm ? traffic : stateWord(state),
     tooltip: [
       `${said}: ${stateWord(state)}`,
-      `${count(stats.connections, 'connection')} in ${span(now.getTime() - since.getTime())}, ${traffic}`,
+      `${count(stats.connections, 'connection')} since ${moment(since, now)}, ${traffic}`,
       ...(kind === 'exchange' ? [item.safety] : []),
     ].join('\n'),
     icon: { name: kind === 'exchange' ? 'arrow-swap' : 'link-external', color: colorOf(state.state) },
@@ -56,7 +56,8 @@ export function statusText(sessions: readonly HeldSession[]): StatusText | undef
   const items = sessions.flatMap((session) => session.items);
   const states = [...sessions, ...items].map(({ state }) => state);
   const lost = states.find(({ state }) => state === 'lost');
-  const disturbed = states.find(({ state }) => state === 'degraded' || state === 'pass_through');
+  // What callers notice comes before what only we do.
+  const disturbed = states.find(({ state }) => state === 'pass_through') ?? states.find(({ state }) => state === 'degraded');
   const exchanges = items.filter(({ kind }) => kind === 'exchange');
   const forwards = items.length - exchanges.length;
   const what =

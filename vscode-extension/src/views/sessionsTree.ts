@@ -16,6 +16,8 @@ export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscod
   readonly #changed = new vscode.EventEmitter<SessionNode | undefined>();
   readonly onDidChangeTreeData = this.#changed.event;
   readonly #subscription: Disposable;
+  /** What each item's row says, so that only those are drawn anew that say something else: a row that is drawn can't be clicked. */
+  readonly #said = new WeakMap<SessionNode, string | undefined>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly sessions: Sessions) {
@@ -32,17 +34,24 @@ export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscod
     clearInterval(this.#timer);
     this.#timer = undefined;
     if (!visible) return;
-    this.#timer = setInterval(() => {
-      if (this.sessions.list().length > 0) this.#changed.fire(undefined);
-    }, EVERY_MS);
+    this.#timer = setInterval(() => this.#redrawCounters(), EVERY_MS);
   }
 
   getTreeItem(node: SessionNode): vscode.TreeItem {
-    return treeItem('items' in node ? sessionRow(node, new Date()) : itemRow(node, new Date()));
+    if ('items' in node) return treeItem(sessionRow(node, new Date()));
+    const row = itemRow(node, new Date());
+    this.#said.set(node, row.description);
+    return treeItem(row);
   }
 
   getChildren(node?: SessionNode): SessionNode[] {
     if (node === undefined) return [...this.sessions.list()];
     return 'items' in node ? [...node.items] : [];
+  }
+
+  #redrawCounters(): void {
+    for (const item of this.sessions.list().flatMap(({ items }) => items)) {
+      if (this.#said.has(item) && this.#said.get(item) !== itemRow(item, new Date()).description) this.#changed.fire(item);
+    }
   }
 }

@@ -14,15 +14,11 @@ export function bytes(amount: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** `5 s`, `3 min`, `2 h 5 min`, `4 d`. */
-export function span(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d`;
+/** The time of day, and before it the day where that is another one: `9:05`, `Nov 21, 9:05`. Does not change while it is looked at. */
+export function moment(at: Date, now: Date): string {
+  const time = `${at.getHours()}:${String(at.getMinutes()).padStart(2, '0')}`;
+  if (at.toDateString() === now.toDateString()) return time;
+  return `${at.toLocaleDateString('en', { month: 'short', day: 'numeric' })}, ${time}`;
 }
 
 /** A local address, where rows are narrow: `:8080`. */

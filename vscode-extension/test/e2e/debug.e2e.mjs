@@ -24,7 +24,7 @@ server.listen(Number(process.env.PORT), '127.0.0.1', started);
 `;
 const LINE = 7;
 
-test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 400_000 }, async (t) => {
+test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 600_000 }, async (t) => {
   const cluster = await startCluster({ services: ['orders', 'stock'] });
   t.after(() => cluster.stop());
   const port = await freePort();

@@ -15,7 +15,7 @@ const EXTENSION = fileURLToPath(new URL('../..', import.meta.url));
 export const TOOLS = process.env.KUBETETHER_CODE_TOOLS ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'kubetether/code');
 const ARTEFACTS = path.join(EXTENSION, '../target/code-e2e');
 /** For one step of the user interface, on a machine that does much else. */
-const STEP_MS = 60_000;
+const STEP_MS = 120_000;
 
 const SETTINGS = {
   'workbench.startupEditor': 'none',
@@ -37,9 +37,9 @@ const THEMES = { 'Dark Modern': 'vs-dark', 'Light Modern': 'vs', 'Dark High Cont
 /**
  * An editor with one window, which is returned; its `close` ends the editor. `name` is the folder of its artefacts, `files` by their
  * paths in the workspace, `env` of the extension host, `extensions` folders
- * of others to install.
+ * of others to install, `inHost` tests to run in there.
  */
-export async function openEditor({ name, files = {}, env = {}, settings = {}, extensions = [] }) {
+export async function openEditor({ name, files = {}, env = {}, settings = {}, extensions = [], inHost }) {
   // Short: sockets lie below it.
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
   const at = (part) => path.join(folder, part);
@@ -68,7 +68,7 @@ export async function openEditor({ name, files = {}, env = {}, settings = {}, ex
   const editor = new Editor(folder, artefacts, server, port);
   try {
     await editor.start();
-    return await editor.window('ws', files);
+    return await editor.window('ws', files, inHost);
   } catch (error) {
     await editor.close();
     throw error;
@@ -114,16 +114,22 @@ class Editor {
   }
 
   /** Opens a window on the folder `name`, with these files in it, or on the workspace file in it. */
-  async window(name, files = {}) {
+  async window(name, files = {}, inHost = undefined) {
     const workspace = path.join(this.#folder, name);
     fs.mkdirSync(workspace, { recursive: true });
     for (const [file, text] of Object.entries(files)) write(path.join(workspace, file), text);
     const workspaceFile = Object.keys(files).find((file) => file.endsWith('.code-workspace'));
     const fresh = this.#browser.pages().find((page) => page.url() === 'about:blank');
     const window = new Window(this, workspace, this.#artefacts, fresh ?? (await this.#browser.newPage()));
+    const remote = (file) => `vscode-remote://127.0.0.1:${this.#port}${file}`;
+    const payload = [['extensionDevelopmentPath', remote(EXTENSION.replace(/\/$/, ''))]];
+    if (inHost !== undefined) {
+      payload.push(['extensionTestsPath', remote(inHost)]);
+      await window.expectTests();
+    }
     const query = new URLSearchParams({
       ...(workspaceFile === undefined ? { folder: workspace } : { workspace: path.join(workspace, workspaceFile) }),
-      payload: JSON.stringify([['extensionDevelopmentPath', `vscode-remote://127.0.0.1:${this.#port}${EXTENSION.replace(/\/$/, '')}`]]),
+      payload: JSON.stringify(payload),
     });
     await window.open(`http://127.0.0.1:${this.#port}/?${query}`);
     return window;
@@ -145,6 +151,8 @@ class Editor {
 class Window {
   page;
   workspace;
+  /** What the tests in its extension host came to: { code, lines }. */
+  inHost;
   #editor;
   #artefacts;
   #failed = deferred();
@@ -167,6 +175,15 @@ class Window {
   async open(url) {
     await this.page.goto(url);
     await this.page.locator('.monaco-workbench').waitFor();
+  }
+
+  /** The editor's page calls these two when tests in its extension host say something and when they end. */
+  async expectTests() {
+    const lines = [];
+    const ended = deferred();
+    this.inHost = ended.promise;
+    await this.page.exposeFunction('codeAutomationLog', (type, args) => /^(not )?ok /.test(String(args[0])) && void lines.push(String(args[0])));
+    await this.page.exposeFunction('codeAutomationExit', (code) => ended.resolve({ code, lines }));
   }
 
   /** Another window of the same editor. */

@@ -20,7 +20,7 @@ async function exchanged(t, name) {
   return { cluster, editor, port };
 }
 
-test('a reload puts back, and offers to start again', { timeout: 300_000 }, async (t) => {
+test('a reload puts back, and offers to start again', { timeout: 600_000 }, async (t) => {
   const { cluster, editor, port } = await exchanged(t, 'reload');
   await editor.step('the window is loaded anew', () => editor.reload());
   await until('the cluster is as it was', () => cluster.isClean());
@@ -34,7 +34,7 @@ test('a reload puts back, and offers to start again', { timeout: 300_000 }, asyn
   assert.equal(await cluster.ask('orders'), 'from my machine');
 });
 
-test('callers have the original again when the extension host is killed', { timeout: 300_000 }, async (t) => {
+test('callers have the original again when the extension host is killed', { timeout: 600_000 }, async (t) => {
   const { cluster, editor } = await exchanged(t, 'killed');
   process.kill(editor.extensionHost(), 'SIGKILL');
   await until('the original answers', async () => (await cluster.ask('orders')) === 'cluster');

@@ -1,5 +1,6 @@
 // What does not work is told where it stands, with what to do. One editor with a window for each.
 
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,7 +8,7 @@ import { after, before, test } from 'node:test';
 
 import kubetether from '../../../bindings-node/lib/index.js';
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
-import { freePort, openEditor } from './editor.mjs';
+import { freePort, openEditor, serve } from './editor.mjs';
 
 let cluster, first;
 
@@ -27,7 +28,7 @@ async function windowWith(t, name, kubeconfig) {
   return window;
 }
 
-test('without a kubeconfig the view says where it was looked for', { timeout: 300_000 }, async () => {
+test('without a kubeconfig the view says where it was looked for', { timeout: 600_000 }, async () => {
   await first.step('it is a row', async () => {
     await first.showViews();
     await first.row('No kubeconfig at /nowhere/config').waitFor();
@@ -36,7 +37,7 @@ test('without a kubeconfig the view says where it was looked for', { timeout: 30
   await first.picture('nothing');
 });
 
-test('Services that may not be listed say so in their place', { timeout: 300_000 }, async (t) => {
+test('Services that may not be listed say so in their place', { timeout: 600_000 }, async (t) => {
   const { id } = await cluster.fault({
     ...{ verbs: ['list'], resource: 'services' },
     refuse: { code: 403, message: 'services is forbidden: User "ann" cannot list' },
@@ -50,7 +51,7 @@ test('Services that may not be listed say so in their place', { timeout: 300_000
   await window.picture('forbidden');
 });
 
-test('a cluster that does not answer says so, and is there again when it does', { timeout: 300_000 }, async (t) => {
+test('a cluster that does not answer says so, and is there again when it does', { timeout: 600_000 }, async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
   t.after(() => fs.rmSync(folder, { recursive: true }));
   const kubeconfig = path.join(folder, 'kubeconfig');
@@ -67,7 +68,7 @@ test('a cluster that does not answer says so, and is there again when it does', 
   await window.step('the file is read again', () => window.row('Service orders, ports 8080').waitFor());
 });
 
-test('a Service that somebody else holds says whose it is, and is not taken', { timeout: 300_000 }, async (t) => {
+test('a Service that somebody else holds says whose it is, and is not taken', { timeout: 600_000 }, async (t) => {
   const session = await kubetether.connect({ kubeconfig: cluster.kubeconfig, who: 'ann@mars' });
   t.after(() => session.close());
   await session.exchange('orders', { to: () => new Response('ann') });
@@ -86,5 +87,33 @@ test('a Service that somebody else holds says whose it is, and is not taken', { 
   await window.picture('refused');
   await session.close();
   await window.step('it is free when they stop', () => window.row('Service orders, ports 8080').waitFor());
+  await until('the cluster is as it was', () => cluster.isClean());
+});
+
+test('a lost connection is told, and so is its return', { timeout: 600_000 }, async (t) => {
+  const port = await serve(t, 'from my machine');
+  const window = await windowWith(t, 'lost', cluster.kubeconfig);
+  await window.step('the Service is exchanged', async () => {
+    await window.showViews();
+    await window.exchange('orders', port);
+  });
+  const { id } = await cluster.fault({ resource: 'pods/portforward', refuse: { code: 503, message: 'out of order' } });
+  await cluster.api('POST', '/sim/cut', { resource: 'pods/portforward' });
+  await window.step('callers have the original, and the row and the status bar say so', async () => {
+    await window.row(`orders comes to 127.0.0.1:${port}, passing through`).waitFor();
+    await window.status('orders: passing through').waitFor();
+  });
+  await window.picture('lost');
+  assert.equal(await cluster.ask('orders'), 'cluster');
+  await cluster.api('DELETE', `/sim/faults/${id}`);
+  await window.step('it is back', async () => {
+    await window.row(`orders comes to 127.0.0.1:${port}, active`).waitFor();
+    await window.status('orders: active').waitFor();
+  });
+  await until('it answers again', async () => (await cluster.ask('orders')) === 'from my machine');
+  await window.step('it is stopped', async () => {
+    await window.command('Stop All');
+    await window.row('orders comes to').waitFor({ state: 'detached' });
+  });
   await until('the cluster is as it was', () => cluster.isClean());
 });

@@ -24,7 +24,7 @@ require('node:http').createServer((request, response) => {
 }).listen(Number(port), '127.0.0.1');
 `;
 
-test('Python: a breakpoint is hit from inside the cluster', { timeout: 400_000 }, async (t) => {
+test('Python: a breakpoint is hit from inside the cluster', { timeout: 600_000 }, async (t) => {
   const python = path.join(TOOLS, 'python/bin/python');
   if (!fs.existsSync(python)) return t.skip('debugpy is not installed');
   const cluster = await startCluster({ services: ['orders', 'stock'] });
@@ -77,7 +77,7 @@ class Orders(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["LISTEN"])), Orders).serve_forever()
 `;
 
-test('several folders, a compound, a task before the launch, without debugging, a crash', { timeout: 400_000 }, async (t) => {
+test('several folders, a compound, a task before the launch, without debugging, a crash', { timeout: 600_000 }, async (t) => {
   const cluster = await startCluster({ services: ['orders', 'stock'] });
   t.after(() => cluster.stop());
   const [a, b] = [await freePort(), await freePort()];

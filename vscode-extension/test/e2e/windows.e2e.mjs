@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
 import { openEditor, serve } from './editor.mjs';
 
-test('two windows do not clash', { timeout: 400_000 }, async (t) => {
+test('two windows do not clash', { timeout: 600_000 }, async (t) => {
   const cluster = await startCluster({ services: ['orders', 'stock'] });
   t.after(() => cluster.stop());
   const [one, two] = [await serve(t, 'window one'), await serve(t, 'window two')];
