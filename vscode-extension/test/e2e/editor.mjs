@@ -233,7 +233,7 @@ class Window {
   async exchange(service, port) {
     await this.row(`Service ${service}, ports`).waitFor();
     await this.action(`Service ${service}`, 'Exchange Service');
-    await this.answer(String(port));
+    await this.answer(`Exchange Service · ${service}`, String(port));
     await this.row(`${service} comes to 127.0.0.1:${port}, active`).waitFor();
   }
 
@@ -274,12 +274,22 @@ class Window {
     throw new Error(`${name} cannot be chosen`);
   }
 
-  /** Answers the question that is open. */
-  async answer(text) {
+  /** Answers the question with this title. */
+  async answer(title, text) {
+    await this.#question(title);
     const input = this.page.locator('.quick-input-widget input');
-    await input.waitFor();
     await input.fill(text);
     await input.press('Enter');
+  }
+
+  /** Answers it with one of its choices. */
+  async pick(title, text) {
+    await this.#question(title);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: text }).first().click();
+  }
+
+  #question(title) {
+    return this.page.locator('.quick-input-widget .quick-input-title', { hasText: title }).waitFor();
   }
 
   async command(title) {

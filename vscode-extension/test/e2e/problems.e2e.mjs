@@ -80,8 +80,8 @@ test('a Service that somebody else holds says whose it is, and is not taken', { 
   await window.picture('held');
   await window.step('an exchange is refused with the name of the holder', async () => {
     await window.command('Exchange Service');
-    await window.answer('orders');
-    await window.answer('8080');
+    await window.pick('Exchange Service · default', 'orders');
+    await window.answer('Exchange Service · orders', '8080');
     await window.notification('ann@mars');
   });
   await window.picture('refused');
