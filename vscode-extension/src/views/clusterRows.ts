@@ -3,7 +3,7 @@
 import type { Contexts, NamespaceOf, ServiceInfo, Services, Workload } from '../cluster/reader.js';
 import type { HeldExchange } from '../sessions/sessions.js';
 import { noteRow, problemRows, type Row } from './row.js';
-import { short, stateWord } from './words.js';
+import { colorOf, short, stateWord } from './words.js';
 
 /** Who holds a Service that this window does not. */
 export interface Holder {
@@ -76,7 +76,7 @@ export function serviceRow(place: NamespaceOf, service: ServiceInfo, view: Pick<
       ...base,
       description: `${ports} → ${short(ours.local)}`,
       tooltip: `Service ${name} ${said}: ${stateWord(ours.state)}`,
-      icon: { name: 'arrow-swap', color: 'charts.green' },
+      icon: { name: 'arrow-swap', color: colorOf(ours.state.state) },
       kind: 'service-ours',
       spoken: `Service ${name}, ${said}, ${stateWord(ours.state)}`,
     };

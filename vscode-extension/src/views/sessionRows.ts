@@ -2,7 +2,7 @@
 
 import type { HeldExchange, HeldForward, HeldSession } from '../sessions/sessions.js';
 import type { Row } from './row.js';
-import { bytes, count, moment, short, stateWord } from './words.js';
+import { bytes, colorOf, count, moment, short, stateWord } from './words.js';
 
 type Item = HeldExchange | HeldForward;
 
@@ -69,9 +69,4 @@ export function statusText(sessions: readonly HeldSession[]): StatusText | undef
   }
   if (items.length === 0) return { text: '$(loading~spin) kubetether: connecting', tooltip, severity: 'calm' };
   return { text: `$(arrow-swap) ${what}: active`, tooltip, severity: 'calm' };
-}
-
-function colorOf(state: string): string {
-  if (state === 'active' || state === 'ready') return 'charts.green';
-  return state === 'lost' ? 'charts.red' : 'charts.yellow';
 }

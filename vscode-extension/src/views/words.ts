@@ -48,3 +48,9 @@ export function stateWord({ state, reason }: { readonly state: string; readonly 
   const word = STATES[state] ?? state;
   return reason === undefined ? word : `${word}: ${reason}`;
 }
+
+/** The theme's colour of a state. */
+export function colorOf(state: string): string {
+  if (state === 'active' || state === 'ready') return 'charts.green';
+  return state === 'lost' ? 'charts.red' : 'charts.yellow';
+}

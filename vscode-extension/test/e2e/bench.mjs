@@ -70,6 +70,7 @@ async function inside() {
     });
     try {
       await until('the probe is done', () => fs.existsSync(result));
+      await until('the cluster is as it was', () => cluster.isClean());
     } finally {
       await window.close();
     }

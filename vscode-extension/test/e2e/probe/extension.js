@@ -20,9 +20,9 @@ exports.activate = async () => {
     const forward = await session.forward('stock:8080');
     const exchange = await session.exchange('orders', { port: Number(port) });
     const rss = resident() - before;
+    write({ activation, rss });
     await exchange.close();
     await forward.close();
-    write({ activation, rss });
   } catch (error) {
     write({ error: String(error) });
   }
