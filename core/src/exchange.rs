@@ -2,7 +2,7 @@
 
 mod changes;
 mod companion;
-mod fallback;
+pub(crate) mod fallback;
 mod guard;
 mod inbound;
 pub(crate) mod interceptor;

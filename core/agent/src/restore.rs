@@ -8,12 +8,13 @@
 //! | `KUBETETHER_SERVICE`, `KUBETETHER_SERVICE_UID` | the Service; another one of that name is left alone |
 //! | `KUBETETHER_LEASE` | the session's; a Service that another one holds is left alone |
 //! | `KUBETETHER_DEPLOYMENT` | the interceptor |
+//! | `KUBETETHER_SLICES` | names of EndpointSlices, with commas between, which go before the Service is put back; may be unset |
 //! | `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT` | the API server, as each pod is told |
 //!
 //! Blocking, without a runtime: it runs once, and ends. The rules are the engine's (`core/src/exchange`).
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -29,6 +30,9 @@ const ATTEMPTS: u32 = 8;
 /// A Lease is watched for as long as it holds, in seconds; its own word is taken within these bounds.
 const LEASE: std::ops::Range<u64> = 10..60;
 
+/// The fallback slices may take this long to go, all of them; the Service is put back without that, too.
+const SLICES: Duration = Duration::from_secs(2);
+
 /// What is to be put back and taken away.
 #[derive(Debug)]
 pub struct Task {
@@ -37,6 +41,7 @@ pub struct Task {
     service_uid: String,
     lease: String,
     deployment: String,
+    slices: Vec<String>,
 }
 
 fn variable(lookup: impl Fn(&'static str) -> Option<OsString>, name: &'static str) -> Result<String, String> {
@@ -50,7 +55,10 @@ impl Task {
     /// # Errors
     /// The first that is missing.
     pub fn from_env(lookup: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, String> {
+        let slices = variable(&lookup, "KUBETETHER_SLICES").unwrap_or_default();
+        let slices = slices.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
         Ok(Self {
+            slices: slices.collect(),
             namespace: variable(&lookup, "KUBETETHER_NAMESPACE")?,
             service: variable(&lookup, "KUBETETHER_SERVICE")?,
             service_uid: variable(&lookup, "KUBETETHER_SERVICE_UID")?,
@@ -111,12 +119,30 @@ impl Task {
         }
     }
 
+    /// Takes the fallback slices away: beside the Service's own, nodes would choose between the two at random. The
+    /// interceptor runs, or nobody would ask for this, so callers are led to it. What fails keeps nothing up.
+    fn clear_the_way(&self, cluster: &Cluster) {
+        let end = Instant::now() + SLICES;
+        for slice in &self.slices {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let path =
+                format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/{slice}", self.namespace);
+            let options =
+                json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+            // Most of them were never made; some may not be touched.
+            let _ = cluster.ask_within(left, Method::Delete, &path, Some(&options));
+        }
+    }
+
     /// Whether there was something of ours to put back.
     fn restore(&self, cluster: &Cluster) -> Result<bool, String> {
         let path = format!("/api/v1/namespaces/{}/services/{}", self.namespace, self.service);
         let what = format!("services/{}", self.service);
         let mut last = String::new();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let found = cluster.ask(Method::Get, &path, None)?;
             let live = match found.status {
                 200 => found.json()?,
@@ -127,6 +153,9 @@ impl Task {
                 return Ok(false);
             }
             let Some(operations) = patch::put_back(&live, &self.lease)? else { return Ok(false) };
+            if attempt == 0 {
+                self.clear_the_way(cluster);
+            }
             let patched = format!("{path}?fieldManager={}", patch::MANAGER);
             let answer = cluster.ask(Method::Patch, &patched, Some(&Value::Array(operations)))?;
             match answer.status {
@@ -156,5 +185,21 @@ impl Answer {
     fn refusal(&self, verb: &str, object: &str) -> String {
         let words = self.json().ok().and_then(|status| status["message"].as_str().map(str::to_owned));
         format!("{verb} {object}: HTTP {} {}", self.status, words.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_slices_go_first_may_be_left_unsaid() {
+        for (told, expected) in [(None, 0), (Some(""), 0), (Some("kt-orders-v4-0,kt-orders-v6-0"), 2)] {
+            let lookup = |name: &str| match name {
+                "KUBETETHER_SLICES" => told.map(OsString::from),
+                _ => Some("x".into()),
+            };
+            assert_eq!(Task::from_env(lookup).unwrap().slices.len(), expected);
+        }
     }
 }

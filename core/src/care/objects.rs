@@ -10,8 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Preconditions, PropagationPolicy};
 
 use super::Unseen;
+use super::survey::Taken;
 use crate::cluster::api::{self, Object};
 use crate::cluster::{Cluster, gone, names};
+use crate::exchange::fallback::aside;
 use crate::exchange::interceptor::outlive_pods;
 use crate::{Deadline, ErrorCode, Result};
 
@@ -293,6 +295,28 @@ pub(crate) async fn remove<'a>(
     done
 }
 
+/// Puts a Service back by `put_back`, with the fallback slices that are `found` for it out of the way.
+pub(super) async fn clear_the_way<T>(
+    cluster: &Cluster,
+    taken: &Taken,
+    found: &[Ours],
+    put_back: impl Future<Output = Result<T>>,
+    deadline: Deadline,
+) -> Result<T> {
+    let slices = found.iter().filter(|ours| ours.kind == Kind::EndpointSlice && taken.is_served_by(ours));
+    let slices: Vec<&Ours> = slices.collect();
+    if slices.is_empty() {
+        return put_back.await;
+    }
+    let clear = |deadline| {
+        let deletions: Vec<_> = slices.iter().map(|slice| slice.delete(cluster, deadline)).collect();
+        async {
+            futures_util::future::join_all(deletions).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
+        }
+    };
+    Box::pin(aside::out_of_the_way(cluster, &taken.name, clear, put_back, deadline)).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +340,7 @@ mod tests {
             (Kind::Deployment, ""),
             (Kind::Deployment, "-b"),
             (Kind::Service, "-orig"),
+            (Kind::EndpointSlice, "-v4-0"),
             (Kind::EndpointSlice, "-x2v4z"),
             (Kind::PodDisruptionBudget, ""),
             (Kind::Role, ""),

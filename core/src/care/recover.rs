@@ -81,7 +81,7 @@ where
     let name = target.name();
     let live: Service = cluster.named(name, deadline).await?;
     // Where its note is gone, what leads back to its pods knows what it was.
-    let (ours, _) = objects::find(&cluster, false, &[Kind::Service], deadline).await?;
+    let (ours, _) = objects::find(&cluster, false, &[Kind::Service, Kind::EndpointSlice], deadline).await?;
     let mut recovered = Recovered {
         namespace: cluster.namespace().to_owned(),
         service: name.to_owned(),
@@ -106,7 +106,8 @@ where
             recovered.held_by.push(holder.lease.clone());
         }
     }
-    let put_back = put_back_live(&cluster, name, original, |_| true, deadline).await?;
+    let put_back = put_back_live(&cluster, name, original, |_| true, deadline);
+    let put_back = objects::clear_the_way(&cluster, &taken, &ours, put_back, deadline).await?;
     recovered.changed = put_back == PutBack::Done;
     Ok(recovered)
 }

@@ -26,6 +26,8 @@ pub(super) struct Sweep {
     /// Services that sessions which live have put back for a while, and are not to take again.
     tell: Vec<Returned>,
     remove: Vec<(Ours, Option<String>)>,
+    /// Fallback slices, which are not to be beside a Service that is put back.
+    slices: Vec<Ours>,
     outcome: Cleaned,
 }
 
@@ -110,6 +112,8 @@ impl Sweep {
         if all {
             sweep.tell = seen.returned;
         }
+        sweep.slices = seen.ours;
+        sweep.slices.retain(|ours| ours.kind == Kind::EndpointSlice);
         sweep.outcome.unseen = seen.unseen;
         sweep
     }
@@ -223,7 +227,8 @@ impl Sweep {
                     == taken.live.metadata.annotations.as_ref().and_then(|all| all.get(names::EXCHANGE))
         };
         let Ok(original) = &taken.original else { return Ok(PutBack::Another) };
-        put_back_live(&there, &taken.name, original, same, deadline).await
+        let put_back = put_back_live(&there, &taken.name, original, same, deadline);
+        objects::clear_the_way(&there, taken, &self.slices, put_back, deadline).await
     }
 }
 

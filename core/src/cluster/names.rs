@@ -67,6 +67,24 @@ pub(crate) fn pass_through(interceptor: &str) -> String {
     format!("{interceptor}{PASS_THROUGH_SUFFIX}")
 }
 
+/// A fallback slice of an interceptor: the `n`-th for a family of addresses, as in [`FAMILIES`].
+pub(crate) fn fallback_slice(interceptor: &str, family: &str, n: usize) -> String {
+    format!("{interceptor}-{family}-{n}")
+}
+
+/// All that an interceptor may have. They are known before they are made, so that a Role can name them.
+pub(crate) fn fallback_slices(interceptor: &str) -> Vec<String> {
+    let each = (0..SLICES).flat_map(|n| FAMILIES.map(|(_, family)| (family, n)));
+    each.map(|(family, n)| fallback_slice(interceptor, family, n)).collect()
+}
+
+/// An interceptor has so many fallback slices at most for each family: one for each way in which its Service's pods answer
+/// its ports, and for each thousand of them.
+pub(crate) const SLICES: usize = 4;
+
+/// The families of addresses that a slice can list, and how they are called in names.
+pub(crate) const FAMILIES: [(&str, &str); 2] = [("IPv4", "v4"), ("IPv6", "v6")];
+
 /// The second interceptor beside one.
 pub(crate) fn second(interceptor: &str) -> String {
     format!("{interceptor}-b")
@@ -198,6 +216,10 @@ mod tests {
             "kt-orders-f1119e8e45"
         );
         assert_eq!(pass_through("kt-orders-0123456789"), "kt-orders-0123456789-orig");
+        let slices = fallback_slices("kt-o-0123456789");
+        let ends: Vec<&str> =
+            slices.iter().filter_map(|name| name.strip_prefix("kt-o-0123456789-")).collect();
+        assert_eq!(ends, ["v4-0", "v6-0", "v4-1", "v6-1", "v4-2", "v6-2", "v4-3", "v6-3"]);
         assert_eq!(selector_value("7c9e6679-7425-40de-944b-e07fc1f90ae7", "1a2b3c4d"), "kt-f1119e8e45");
         assert_eq!(session_key("1a2b3c4d", 0), "1a2b3c4d");
         assert_eq!(session_key("1a2b3c4d", 2), "1a2b3c4d/2");

@@ -2,22 +2,27 @@
 //!
 //! An EndpointSlice of ours on the exchanged Service lists its original pods as terminating but serving. While an
 //! interceptor is ready nobody uses them; as soon as none is, kube-proxy leads callers there (KEP-1669). It is a copy
-//! of the slices that Kubernetes itself keeps for the way back, so that it follows roll-outs and named ports.
+//! of the slices that Kubernetes itself keeps for the way back, so that it follows roll-outs and named ports. It is there
+//! only while the Service leads to the interceptor ([`aside`] says why).
+
+pub(crate) mod aside;
+mod copy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{PostParams, PropagationPolicy};
 use kube::runtime::watcher::{self, Event};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch as latest};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::copy::Mark;
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::pod_wait::selector;
 use crate::cluster::watch::{self, Told};
@@ -39,18 +44,19 @@ const PACE: Pace = Pace { first: Duration::from_millis(300), last: Duration::fro
 pub(crate) struct Fallback {
     cluster: Cluster,
     mark: Mark,
-    /// What we wrote, by name. `None` when it is over: nothing may be written after that.
-    written: Arc<Mutex<Option<BTreeMap<String, EndpointSlice>>>>,
+    // whoever takes the Service or puts it back -> the keeper: whether they are to be there
+    wanted: Arc<latest::Sender<bool>>,
+    written: Arc<Mutex<Written>>,
     over: CancellationToken,
 }
 
-/// What our slices are marked with.
-#[derive(Clone, Debug)]
-struct Mark {
-    service: String,
-    interceptor: String,
-    /// All but the name and the labels of a slice.
-    base: ObjectMeta,
+/// What is in the cluster.
+#[derive(Debug)]
+struct Written {
+    /// What we wrote, by name.
+    slices: BTreeMap<String, EndpointSlice>,
+    /// Whether there may be any.
+    any: bool,
 }
 
 /// Whether this user may have such slices here; asked without making one.
@@ -77,18 +83,21 @@ pub(super) async fn is_permitted(
 }
 
 impl Fallback {
-    /// `base` is the interceptor's own metadata, with the owner that the slices are to have.
+    /// `base` is the interceptor's own metadata, with the owner that the slices are to have. They are not there before they
+    /// are [kept](Self::keep).
     pub(super) fn new(cluster: &Cluster, service: &str, base: ObjectMeta) -> Self {
         Self {
             cluster: cluster.clone(),
             mark: Mark::new(service, base),
-            written: Arc::new(Mutex::new(Some(BTreeMap::new()))),
+            wanted: Arc::new(latest::Sender::new(true)),
+            // An earlier exchange with the same interceptor may have left some.
+            written: Arc::new(Mutex::new(Written { slices: BTreeMap::new(), any: true })),
             over: CancellationToken::new(),
         }
     }
 
-    /// Keeps the slices as the original pods are, until [`remove`](Self::remove); calls `first` when they are for the
-    /// first time.
+    /// Keeps the slices as the original pods are, except while they are [aside](Self::aside), until [`end`](Self::end);
+    /// calls `first` when they are for the first time.
     pub(super) async fn keep(self, first: impl FnOnce() + Send) {
         let mut first = Some(first);
         let (udp_from, mut with_udp) = (Instant::now() + UDP_AFTER, false);
@@ -97,10 +106,15 @@ impl Fallback {
             watch::watch::<EndpointSlice>(&self.cluster, watcher::Config::default().labels(&of_way_back));
         let (mut known, mut fresh) = (BTreeMap::new(), BTreeMap::new());
         let (mut backoff, mut again) = (Backoff::new(PACE), None);
+        let mut wanted = self.wanted.subscribe();
         loop {
             let told = tokio::select! {
                 () = self.over.cancelled() => return,
                 told = changes.next() => told,
+                Ok(()) = wanted.changed() => {
+                    again = Some(Instant::now());
+                    continue;
+                }
                 () = tokio::time::sleep_until(udp_from), if !with_udp => {
                     with_udp = true;
                     again = Some(Instant::now());
@@ -108,14 +122,13 @@ impl Fallback {
                 }
                 () = at(again), if again.is_some() => {
                     again = None;
-                    match self.write(&known, with_udp).await {
-                        Ok(true) => {
+                    match self.bring_about(&known, with_udp).await {
+                        Ok(there) => {
                             backoff.reset();
-                            if let Some(first) = first.take() {
+                            if there && let Some(first) = first.take() {
                                 first();
                             }
                         }
-                        Ok(false) => return,
                         Err(error) => {
                             tracing::debug!(error = error.report(), "the fallback slices are not up to date");
                             again = Some(Instant::now() + backoff.after(&error));
@@ -140,44 +153,80 @@ impl Fallback {
         }
     }
 
-    /// Deletes the slices; none is written after this. Call it before the Service is put back: while its own slices list
-    /// the same pods as ours, kube-proxy counts each pod as the one or the other says, at random, and where ours counts it
-    /// leads callers to pods that end as well.
-    pub(super) async fn remove(&self, deadline: Deadline) -> Result<()> {
-        let ended = async { *self.written.lock().await = None };
-        if tokio::time::timeout_at(deadline.instant(), ended).await.is_err() {
-            return Err(Error::deadline("the last change of a fallback slice"));
-        }
-        self.over.cancel();
-        delete_all(&self.cluster, &self.mark.interceptor, deadline).await
+    /// Takes the slices away, until the Service leads to the interceptor again ([`resume`](Self::resume)). What fails, or
+    /// is given up, is tried again as long as they are kept.
+    pub(super) async fn aside(&self, deadline: Deadline) -> Result<()> {
+        self.stand_aside();
+        self.clear(deadline).await
     }
 
-    /// Brings ours up to date with `known`; `false` when it is over.
-    async fn write(&self, known: &BTreeMap<String, EndpointSlice>, with_udp: bool) -> Result<bool> {
-        let mut guard = self.written.lock().await;
-        let Some(written) = guard.as_mut() else { return Ok(false) };
+    /// The same without waiting.
+    pub(super) fn stand_aside(&self) {
+        self.wanted.send_replace(false);
+    }
+
+    /// The Service leads to the interceptor.
+    pub(super) fn resume(&self) {
+        if !self.over.is_cancelled() {
+            self.wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+        }
+    }
+
+    /// Takes the slices away for good; none is written after this. What is left behind is told, and goes with the
+    /// interceptor.
+    pub(super) async fn end(&self, deadline: Deadline) -> Result<()> {
+        self.over.cancel();
+        self.stand_aside();
+        let cleared = self.clear(deadline).await;
+        if let Err(error) = &cleared {
+            tracing::warn!(error = error.report(), "a fallback slice is left behind for now");
+        }
+        cleared
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    async fn clear(&self, deadline: Deadline) -> Result<()> {
+        let Ok(mut written) = tokio::time::timeout_at(deadline.instant(), self.written.lock()).await else {
+            return Err(Error::deadline("the last change of a fallback slice"));
+        };
+        if written.any {
+            delete_all(&self.cluster, &self.mark.interceptor, deadline).await?;
+            *written = Written { slices: BTreeMap::new(), any: false };
+        }
+        Ok(())
+    }
+
+    /// Brings ours up to date with `known`, or takes them away while they are not wanted; whether they are there.
+    async fn bring_about(&self, known: &BTreeMap<String, EndpointSlice>, with_udp: bool) -> Result<bool> {
         let deadline = Deadline::after(ATTEMPT);
-        // As kube-proxy itself chooses: those that end only where there is no other.
-        let any_ready = known.values().any(|source| source.endpoints.iter().any(is_ready));
-        let wanted: BTreeMap<String, EndpointSlice> = known
-            .values()
-            .map(|source| self.mark.copy(source, any_ready, with_udp))
-            .map(|slice| (name(&slice), slice))
-            .collect();
+        if !self.is_wanted() {
+            return self.clear(deadline).await.map(|()| false);
+        }
+        let mut written = self.written.lock().await;
+        let wanted = self.mark.copies(known, with_udp);
         for (name, slice) in &wanted {
-            if written.get(name) == Some(slice) {
+            // They may have become unwanted meanwhile.
+            if !self.is_wanted() {
+                return Ok(false);
+            }
+            if written.slices.get(name) == Some(slice) {
                 continue;
             }
+            written.any = true;
             self.put(name, slice, deadline).await?;
-            written.insert(name.clone(), slice.clone());
+            written.slices.insert(name.clone(), slice.clone());
         }
-        let stale: Vec<String> = written.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        let stale: Vec<String> =
+            written.slices.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for name in stale {
             let background = PropagationPolicy::Background;
             self.cluster.delete::<EndpointSlice>(&name, None, background, deadline).await?;
-            written.remove(&name);
+            written.slices.remove(&name);
         }
-        Ok(true)
+        Ok(!known.is_empty())
     }
 
     async fn put(&self, name: &str, slice: &EndpointSlice, deadline: Deadline) -> Result<()> {
@@ -193,44 +242,6 @@ impl Fallback {
     }
 }
 
-impl Mark {
-    fn new(service: &str, base: ObjectMeta) -> Self {
-        let interceptor = base.name.clone().unwrap_or_default();
-        Self { service: service.to_owned(), interceptor, base }
-    }
-
-    fn copy(&self, source: &EndpointSlice, any_ready: bool, with_udp: bool) -> EndpointSlice {
-        let of = name(source);
-        let suffix = of.rsplit('-').next().unwrap_or_default();
-        let own = format!("{}-{suffix}", self.interceptor);
-        let chosen = |one: &&Endpoint| if any_ready { is_ready(one) } else { is_serving(one) };
-        let endpoints = source.endpoints.iter().filter(chosen).map(|one| {
-            let mut one = one.clone();
-            // All three, always: some readers take a missing one for true.
-            one.conditions =
-                Some(EndpointConditions { ready: Some(false), serving: Some(true), terminating: Some(true) });
-            one.hints = None;
-            one.hostname = None;
-            one
-        });
-        let ports = source.ports.iter().flatten().filter(|port| with_udp || !is_udp(port));
-        EndpointSlice {
-            metadata: self.metadata(own),
-            address_type: source.address_type.clone(),
-            endpoints: endpoints.collect(),
-            // Name and protocol are set in what is copied: some readers rely on them.
-            ports: Some(ports.cloned().collect()),
-        }
-    }
-
-    fn metadata(&self, name: String) -> ObjectMeta {
-        let mut labels = self.base.labels.clone().unwrap_or_default();
-        labels.insert(OF_SERVICE.into(), self.service.clone());
-        labels.insert(KEPT_BY.into(), names::KUBETETHER.into());
-        ObjectMeta { name: Some(name), labels: Some(labels), ..self.base.clone() }
-    }
-}
-
 /// Deletes the fallback slices of an interceptor, whoever made them.
 pub(super) async fn delete_all(cluster: &Cluster, interceptor: &str, deadline: Deadline) -> Result<()> {
     // Not those that the cluster keeps for the way back: it gives them that Service's labels, ours.
@@ -243,24 +254,11 @@ pub(super) async fn delete_all(cluster: &Cluster, interceptor: &str, deadline: D
     Ok(())
 }
 
-/// As readers take it: what is not said is so.
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().is_none_or(|now| now.ready.unwrap_or(true))
-}
-
-fn is_serving(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().is_none_or(|now| now.serving.or(now.ready).unwrap_or(true))
-}
-
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-fn is_udp(port: &EndpointPort) -> bool {
-    port.protocol.as_deref() == Some("UDP")
 }
 
 fn name(slice: &EndpointSlice) -> String {
@@ -272,80 +270,60 @@ mod tests {
     use super::*;
     use crate::cluster::api::fake::Fake;
 
-    fn way_back() -> EndpointSlice {
-        serde_json::from_value(json!({
-            "metadata": { "name": "kt-orders-0123456789-orig-x7k2p" },
-            "addressType": "IPv4",
-            "ports": [
-                { "name": "http", "port": 8080, "protocol": "TCP" },
-                { "name": "dns", "port": 53, "protocol": "UDP" },
-            ],
-            "endpoints": [
-                { "addresses": ["10.244.0.7"], "nodeName": "n1",
-                  "conditions": { "ready": true, "serving": true, "terminating": false } },
-                { "addresses": ["10.244.0.8"], "conditions": { "ready": false, "serving": false, "terminating": false } },
-            ],
-        }))
-        .unwrap()
+    const NAME: &str = "kt-orders-0123456789";
+
+    fn fallback(fake: &Fake) -> Fallback {
+        let labels = Some(names::labels(names::ROLE_INTERCEPTOR, NAME));
+        let base = ObjectMeta { name: Some(NAME.into()), labels, ..Default::default() };
+        Fallback::new(&fake.cluster(), "orders", base)
     }
 
-    fn copy(with_udp: bool) -> EndpointSlice {
-        let base = ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() };
-        Mark::new("orders", base).copy(&way_back(), true, with_udp)
-    }
-
-    #[test]
-    fn what_serves_is_listed_as_terminating_with_all_that_readers_need() {
-        let copy = copy(true);
-        assert_eq!(copy.metadata.name.as_deref(), Some("kt-orders-0123456789-x7k2p"));
-        let labels = copy.metadata.labels.unwrap();
-        assert_eq!(labels[OF_SERVICE], "orders");
-        assert_eq!(labels[KEPT_BY], "kubetether");
-        assert_eq!(copy.endpoints.len(), 1, "one that does not serve is left out");
-        let endpoint = &copy.endpoints[0];
-        assert_eq!(
-            (endpoint.addresses[0].as_str(), endpoint.node_name.as_deref()),
-            ("10.244.0.7", Some("n1"))
-        );
-        let conditions = endpoint.conditions.clone().unwrap();
-        assert_eq!(
-            (conditions.ready, conditions.serving, conditions.terminating),
-            (Some(false), Some(true), Some(true))
-        );
-        assert_eq!(copy.ports.unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_pod_that_ends_is_listed_only_where_there_is_no_other() {
-        let mut source = way_back();
-        let ending = json!({ "ready": false, "serving": true, "terminating": true });
-        source.endpoints[1].conditions = Some(serde_json::from_value(ending).unwrap());
-        let mark = Mark::new(
-            "orders",
-            ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() },
-        );
-        let addresses = |any_ready| -> Vec<String> {
-            let copy = mark.copy(&source, any_ready, true);
-            copy.endpoints.into_iter().map(|mut one| one.addresses.remove(0)).collect()
-        };
-        assert_eq!(addresses(true), ["10.244.0.7"]);
-        assert_eq!(addresses(false), ["10.244.0.7", "10.244.0.8"]);
+    /// What Kubernetes keeps for the way back.
+    fn known() -> BTreeMap<String, EndpointSlice> {
+        let slice = json!({
+            "metadata": { "name": "kt-orders-0123456789-orig-x7k2p" }, "addressType": "IPv4",
+            "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
+            "endpoints": [{ "addresses": ["10.244.0.7"] }],
+        });
+        [("x7k2p".to_owned(), serde_json::from_value(slice).unwrap())].into()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_goes_on_once_it_is_removed() {
+    async fn nothing_goes_on_once_it_is_over() {
         let fake = Fake::default();
-        let base = ObjectMeta { name: Some("kt-orders-0123456789".into()), ..Default::default() };
-        let fallback = Fallback::new(&fake.cluster(), "orders", base);
+        let fallback = fallback(&fake);
         let kept = tokio::spawn(fallback.clone().keep(|| ()));
-        fallback.remove(Deadline::after(ATTEMPT)).await.unwrap();
+        fallback.end(Deadline::after(ATTEMPT)).await.unwrap();
         tokio::time::timeout(ATTEMPT, kept).await.expect("it goes on").unwrap();
+        assert!(!fallback.bring_about(&known(), true).await.unwrap());
+        fallback.resume();
+        assert!(fake.changes().is_empty());
     }
 
-    #[test]
-    fn udp_ports_join_later() {
-        let ports = copy(false).ports.unwrap();
-        assert_eq!(ports.len(), 1);
-        assert_eq!(ports[0].name.as_deref(), Some("http"));
+    #[tokio::test(start_paused = true)]
+    async fn they_are_there_while_they_are_wanted() {
+        let (fake, deadline) = (Fake::default(), Deadline::after(ATTEMPT));
+        let (fallback, slice) = (fallback(&fake), names::fallback_slice(NAME, "v4", 0));
+        for _ in 0..2 {
+            assert!(fallback.bring_about(&known(), true).await.unwrap());
+            assert!(fallback.bring_about(&known(), true).await.unwrap());
+            fallback.aside(deadline).await.unwrap();
+            assert!(!fallback.bring_about(&known(), true).await.unwrap());
+            fallback.resume();
+            let expected = ["POST", "DELETE"].map(|did| format!("{did} endpointslices/{slice}"));
+            assert_eq!(fake.changes(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_taken_away_at_once_is_later() {
+        let (fake, deadline) = (Fake::default(), Deadline::after(ATTEMPT));
+        let fallback = fallback(&fake);
+        fallback.bring_about(&known(), true).await.unwrap();
+        fake.refuse(|what| what.starts_with("DELETE").then_some(http::StatusCode::FORBIDDEN));
+        assert!(fallback.aside(deadline).await.is_err());
+        fake.refuse(|_| None);
+        assert!(!fallback.bring_about(&known(), true).await.unwrap());
+        assert!(fake.get::<EndpointSlice>(&names::fallback_slice(NAME, "v4", 0)).is_none());
     }
 }

@@ -140,6 +140,9 @@ impl Guard {
         let Some(fallback) = kept.interceptor.fallback(&self.shared.cluster, &self.plan.service) else {
             return;
         };
+        if self.held != Held::Ours {
+            fallback.stand_aside();
+        }
         self.fallback = Some(fallback.clone());
         let safe = self.safe.clone();
         let caught = move || safe.change(|nets| nets.caught = true);

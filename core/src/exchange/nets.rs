@@ -24,6 +24,8 @@ pub(super) struct Nets {
     pub(super) slice: bool,
     /// The interceptor may put its Service back by itself.
     pub(super) restore: bool,
+    /// That can take the slices out of the way.
+    pub(super) clears: bool,
     /// What that takes may have been made, whatever became of it.
     pub(super) begun: bool,
     /// Something other than the nodes leads callers to the Service, and does not fall back as they do.
@@ -32,19 +34,21 @@ pub(super) struct Nets {
 
 impl Nets {
     /// Those of an interceptor that somebody else made: whatever there may be.
-    pub(super) const UNKNOWN: Self = Self { slice: true, restore: true, begun: true, routed: false };
+    pub(super) const UNKNOWN: Self =
+        Self { slice: true, restore: true, clears: false, begun: true, routed: false };
     /// While it is found out what can be had.
-    pub(super) const BEGUN: Self = Self { slice: false, restore: false, begun: true, routed: false };
+    pub(super) const BEGUN: Self =
+        Self { slice: false, restore: false, clears: false, begun: true, routed: false };
 
     /// Finds out what can be had, and makes what the pod needs before it is made.
     pub(super) async fn spread(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> Self {
         let cluster = &shared.cluster;
-        let (slice, (restore, begun), routed) = tokio::join!(
+        let (slice, given, routed) = tokio::join!(
             fallback::is_permitted(cluster, &plan.service, base.clone(), deadline),
             let_restore(shared, plan, base, deadline),
             is_routed(cluster, &plan.service, deadline),
         );
-        Self { slice, restore, begun, routed }
+        Self { slice, routed, ..given }
     }
 
     /// Lets the pod do what it may.
@@ -53,13 +57,16 @@ impl Nets {
             return;
         }
         let Some(restorer) = shared.restorer() else { return };
-        let variables = [
+        let mut variables = vec![
             ("KUBETETHER_NAMESPACE", shared.cluster.namespace().to_owned()),
             ("KUBETETHER_SERVICE", plan.service.clone()),
             ("KUBETETHER_SERVICE_UID", plan.uid.clone()),
             ("KUBETETHER_LEASE", names::lease(&shared.id)),
             ("KUBETETHER_DEPLOYMENT", name.to_owned()),
         ];
+        if self.clears {
+            variables.push(("KUBETETHER_SLICES", names::fallback_slices(name).join(",")));
+        }
         let config_map = agent_config_map::name(restorer.piece());
         agent_pod::with_restorer(template, &config_map, name, &variables);
     }
@@ -125,31 +132,38 @@ impl Nets {
 
 /// A Role for this one Service and this one interceptor, bound to an account of its own. Whether all of it stands, and
 /// whether some of it may.
-async fn let_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> (bool, bool) {
-    let Some(restorer) = shared.restorer() else { return (false, false) };
+async fn let_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: Deadline) -> Nets {
+    let Some(restorer) = shared.restorer() else { return Nets::default() };
     let cluster = &shared.cluster;
     let name = base.name.clone().unwrap_or_default();
     // Kubernetes lets nobody give rights that he has not himself.
-    let rule = |group: &str, kind: &str, object: &str, verbs: &[&str]| PolicyRule {
+    let rule = |group: &str, kind: &str, objects: Vec<String>, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![group.into()]),
         resources: Some(vec![kind.into()]),
-        resource_names: Some(vec![object.into()]),
+        resource_names: Some(objects),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
         ..Default::default()
     };
-    let role = Role {
-        metadata: base.clone(),
-        rules: Some(vec![
-            rule("", "services", &plan.service, &["get", "patch"]),
-            rule("apps", "deployments", &name, &["delete"]),
-            rule("coordination.k8s.io", "leases", &names::lease(&shared.id), &["get", "delete"]),
-        ]),
-    };
+    let rules = vec![
+        rule("", "services", vec![plan.service.clone()], &["get", "patch"]),
+        rule("apps", "deployments", vec![name.clone()], &["delete"]),
+        rule("coordination.k8s.io", "leases", vec![names::lease(&shared.id)], &["get", "delete"]),
+    ];
+    let slices = rule("discovery.k8s.io", "endpointslices", names::fallback_slices(&name), &["delete"]);
+    let with_slices = rules.iter().cloned().chain([slices]).collect();
+    let role = |rules| Role { metadata: base.clone(), rules: Some(rules) };
     // Alone and first: under `edit` it is refused, and nothing else is made.
-    if let Err(error) = cluster.create(&role, deadline).await {
+    let mut clears = true;
+    let mut made = cluster.create(&role(with_slices), deadline).await;
+    if matches!(&made, Err(error) if error.code() == ErrorCode::Forbidden) {
+        // `admin` may give the rest.
+        clears = false;
+        made = cluster.create(&role(rules), deadline).await;
+    }
+    if let Err(error) = made {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
         // Who is not refused, but waits too long, does not know.
-        return (false, error.code() != ErrorCode::Forbidden);
+        return Nets { begun: error.code() != ErrorCode::Forbidden, ..Nets::default() };
     }
     let account = ServiceAccount {
         metadata: base.clone(),
@@ -178,9 +192,9 @@ async fn let_restore(shared: &Shared, plan: &Plan, base: &ObjectMeta, deadline: 
     if let Err(error) = account.and(binding).and(file) {
         tracing::debug!(error = error.report(), "the interceptor may not put its Service back by itself");
         let removed = Nets::BEGUN.remove(shared, &name, "", deadline).await;
-        return (false, removed.is_err());
+        return Nets { begun: removed.is_err(), ..Nets::default() };
     }
-    (true, true)
+    Nets { restore: true, clears, begun: true, ..Nets::default() }
 }
 
 /// Whether an Ingress or a route of the Gateway API leads to the Service. Who may not look finds none.

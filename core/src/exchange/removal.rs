@@ -8,11 +8,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 
 use super::companion::Companion;
+use super::fallback::aside;
 use super::interceptor::Interceptor;
 use super::kept::Kept;
 use super::note::{Holder, Note};
 use super::plan::Plan;
-use super::service;
 use crate::backoff::{Backoff, Pace};
 use crate::cluster::agent_link::AgentLink;
 use crate::cluster::{Cluster, api, calls, names};
@@ -70,10 +70,12 @@ pub(super) async fn remove(shared: &Shared, leaving: &Leaving<'_>, deadline: Dea
 
 async fn unneeded(shared: &Shared, leaving: &Leaving<'_>, deadline: Deadline) -> Result<Unneeded> {
     let (cluster, served) = (&shared.cluster, &leaving.served);
-    if let Some(plan) = leaving.taken_as
-        && service::restore(cluster, plan, &names::lease(&shared.id), deadline).await?
-    {
-        leaving.interceptor.needed_for(shared.config.linger);
+    if let Some(plan) = leaving.taken_as {
+        let fallback = leaving.interceptor.fallback(cluster, &plan.service);
+        let lease = names::lease(&shared.id);
+        if aside::restore(cluster, plan, &lease, fallback.as_ref(), deadline).await? {
+            leaving.interceptor.needed_for(shared.config.linger);
+        }
     }
     // Late callers are passed through until the nodes know.
     leaving.interceptor.no_longer_needed(deadline).await;

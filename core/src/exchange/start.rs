@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 
-use super::fallback::Fallback;
+use super::fallback::{Fallback, aside};
 use super::guard::Guard;
 use super::interceptor::Interceptor;
 use super::kept::Kept;
@@ -279,18 +279,15 @@ impl<'a> Start<'a> {
     /// Puts back and takes away what was begun; an interceptor that stands is kept for a next try.
     pub(super) async fn undo(&mut self) {
         let deadline = Deadline::after(UNDO);
-        let cluster = &self.shared.cluster;
-        if let Some(fallback) = self.fallback.take()
-            && let Err(error) = fallback.remove(deadline).await
-        {
-            tracing::warn!(error = error.report(), "a fallback slice is left behind");
-        }
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        let fallback = self.fallback.take();
         let restored = match (self.taken, &self.plan) {
-            (true, Some(plan)) => {
-                service::restore(cluster, plan, &names::lease(&self.shared.id), deadline).await
-            }
+            (true, Some(plan)) => aside::restore(cluster, plan, &lease, fallback.as_ref(), deadline).await,
             _ => Ok(false),
         };
+        if let Some(fallback) = fallback {
+            let _ = fallback.end(deadline).await;
+        }
         if let Err(error) = &restored {
             tracing::warn!(error = error.report(), "an exchange that could not be started is not undone");
             self.life.notice(error.report());

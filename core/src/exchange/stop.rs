@@ -6,17 +6,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use tokio::time::Instant;
 
+use super::fallback::aside;
 use super::guard::Guard;
 use super::kept::Kept;
-use super::{prove, service};
+use super::prove;
 use crate::cluster::{calls, names};
 use crate::session::Part;
 use crate::{Deadline, HandleState, Result};
 
 /// Whatever the caller's patience, putting back is tried for this long.
 const WORK: Duration = Duration::from_secs(30);
-/// The net below the interceptor may take this long to go before the Service is put back without that.
-const NET: Duration = Duration::from_secs(2);
 /// Of a close's time, what is kept back for the steps after the connections have had theirs.
 const RESERVE: Duration = Duration::from_secs(1);
 /// Between two looks at the connections that are still open.
@@ -42,11 +41,8 @@ pub(crate) async fn stop(mut guard: Guard, mut kept: Kept, deadline: Deadline, l
 async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline, lost: bool) -> Result<()> {
     let (cluster, plan, work) = (&guard.shared.cluster, &guard.plan, deadline.at_least(WORK));
     kept.taken_as = Some(plan.clone());
-    let mut nets = Ok(());
-    if let Some(fallback) = &guard.fallback {
-        nets = fallback.remove(work.at_most(NET)).await;
-    }
-    let restored = service::restore(cluster, plan, &names::lease(&guard.shared.id), work).await;
+    let lease = names::lease(&guard.shared.id);
+    let restored = aside::restore(cluster, plan, &lease, guard.fallback.as_ref(), work).await;
     kept.interceptor.needed_for(guard.shared.config.linger);
     // From here on callers are passed through, also when the Service still leads here. An agent that
     // cannot be asked does so by itself.
@@ -65,9 +61,10 @@ async fn put_back(guard: &Guard, kept: &mut Kept, deadline: Deadline, lost: bool
         (Ok(_), Ok(_)) if !lost => originals_answer(guard, kept, work).await,
         _ => Ok(()),
     };
-    if let (Ok(_), Err(_), Some(fallback)) = (&restored, &nets, &guard.fallback) {
-        nets = fallback.remove(work.at_most(WORK)).await;
-    }
+    let nets = match &guard.fallback {
+        Some(fallback) => fallback.end(work.at_most(WORK)).await,
+        None => Ok(()),
+    };
     drain(guard, deadline).await;
     kept.inbound.set(None);
     restored.map(|_| ()).and(proven).and(nets)

@@ -26,5 +26,6 @@ mod rights;
 mod safety_client;
 mod safety_interceptor;
 mod session;
+mod slices;
 mod status;
 mod udp;

@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as three requests to an API server need: one for each connection, with a deadline.
+//! As much HTTP/1.1 as a few requests to an API server need: one for each connection, with a deadline.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -70,10 +70,21 @@ impl Cluster {
 
     /// Asks, and waits for the whole answer.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+        self.ask_within(PATIENCE, method, path, body)
+    }
+
+    /// The same, with so much for each step.
+    pub(super) fn ask_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
         let failed = |error: &dyn fmt::Display| format!("the API server at {}: {error}", self.host);
         let token = std::fs::read_to_string(&self.token)
             .map_err(|error| format!("{}: {error}", self.token.display()))?;
-        let socket = self.connect().map_err(|error| failed(&error))?;
+        let socket = self.connect(patience).map_err(|error| failed(&error))?;
         let mut stream = tls::connect(&self.trust, &self.host, socket)?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let (verb, content) = match method {
@@ -98,13 +109,13 @@ impl Cluster {
         Answer::parse(&whole).ok_or_else(|| failed(&"its answer is not HTTP, or not whole"))
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self, patience: Duration) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
+            match TcpStream::connect_timeout(&address, patience) {
                 Ok(socket) => {
-                    socket.set_read_timeout(Some(PATIENCE))?;
-                    socket.set_write_timeout(Some(PATIENCE))?;
+                    socket.set_read_timeout(Some(patience))?;
+                    socket.set_write_timeout(Some(patience))?;
                     return Ok(socket);
                 }
                 Err(error) => last = error,

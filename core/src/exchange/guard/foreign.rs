@@ -223,6 +223,9 @@ impl Guard {
     /// The Service leads here.
     fn ours(&mut self) {
         self.held = Held::Ours;
+        if let Some(fallback) = &self.fallback {
+            fallback.resume();
+        }
         if !self.reached {
             self.lost_at = self.lost_at.or_else(|| Some(Instant::now() + SILENT));
         }
@@ -233,6 +236,9 @@ impl Guard {
     fn not_now(&mut self, error: &Error) {
         if self.held != Held::Away {
             self.held = Held::Theirs;
+        }
+        if let Some(fallback) = &self.fallback {
+            fallback.stand_aside();
         }
         self.look_again = Some(Instant::now() + LOOK);
         self.life.set(HandleState::PassThrough(error.to_string()));
@@ -254,9 +260,8 @@ impl Guard {
     /// Lets somebody who insists have the Service for a while.
     async fn give_in(&mut self, by: &str) {
         self.held = Held::Theirs;
-        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
         // What still is ours must not stay beside what is theirs: callers would find nobody.
-        if let Err(error) = service::restore(cluster, &self.plan, &lease, Deadline::after(ATTEMPT)).await {
+        if let Err(error) = self.restore(Deadline::after(ATTEMPT)).await {
             tracing::debug!(
                 error = error.report(),
                 "a Service that somebody keeps changing was not put back"

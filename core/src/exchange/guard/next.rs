@@ -13,14 +13,15 @@ use crate::cluster::agent_link::Health;
 use crate::cluster::pod_wait::{self, AgentPod, Controller};
 use crate::cluster::{calls, names};
 use crate::exchange::companion::Companion;
+use crate::exchange::fallback::aside;
 use crate::exchange::interceptor::Interceptor;
 use crate::exchange::kept::Kept;
 use crate::exchange::note::Note;
 use crate::exchange::patience::{Patience, Unclaimed};
 use crate::exchange::plan::Plan;
+use crate::exchange::prove;
 use crate::exchange::removal;
 use crate::exchange::start::Start;
-use crate::exchange::{prove, service};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// One attempt to put the Service back; it is tried again.
@@ -99,20 +100,19 @@ impl Guard {
         };
         let old = std::mem::replace(kept, new);
         self.plan = plan;
+        // They serve until then.
+        let nets = self.fallback.take();
         for holder in &mut note.holders {
             holder.interceptor.clone_from(&kept.interceptor.name);
         }
         self.receive(kept);
         let fate = self.arrive(Why::Anew("the loss of the interceptor"), kept, note).await;
         let old = old.succeeded();
-        let nets = self.fallback.take();
         self.spread_nets(kept);
         kept.companion = self.second(kept);
         self.shared.chore("interceptor that was replaced", async move {
-            if let Some(nets) = nets
-                && let Err(error) = nets.remove(Deadline::after(ATTEMPT)).await
-            {
-                tracing::debug!(error = error.report(), "a fallback slice is left behind");
+            if let Some(nets) = nets {
+                let _ = nets.end(Deadline::after(ATTEMPT)).await;
             }
         });
         removal::in_background(&self.shared, old);
@@ -143,8 +143,7 @@ impl Guard {
 
     /// Puts the Service back until its interceptor is there; whether it did.
     pub(super) async fn put_back_meanwhile(&self) -> bool {
-        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
-        let restored = service::restore(cluster, &self.plan, &lease, Deadline::after(PUT_BACK)).await;
+        let restored = self.restore(Deadline::after(PUT_BACK)).await;
         let done = restored.is_ok();
         self.life.notice(match restored {
             Ok(_) => {
@@ -153,6 +152,12 @@ impl Guard {
             Err(error) => error.to_string(),
         });
         done
+    }
+
+    /// Puts the Service back, with the net below its interceptor out of the way.
+    pub(super) async fn restore(&self, deadline: Deadline) -> Result<bool> {
+        let (cluster, lease) = (&self.shared.cluster, names::lease(&self.shared.id));
+        aside::restore(cluster, &self.plan, &lease, self.fallback.as_ref(), deadline).await
     }
 
     /// Reaches for the interceptor's pod of now, not before `pause`, as long as there is an interceptor to reach for.

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
@@ -210,4 +212,50 @@ async fn what_serves_the_service_is_looked_after() {
         .await
         .unwrap();
     assert!(matches!(at.guard.look_after(&at.kept).await, Fate::Anew(why) if why.contains(&back)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_net_is_there_only_while_the_service_leads_here() {
+    let mut at = Setup::new().await;
+    let labels = names::labels(names::ROLE_INTERCEPTOR, NAME);
+    let base = ObjectMeta { name: Some(NAME.into()), labels: Some(labels.clone()), ..Default::default() };
+    let fallback = Fallback::new(&at.fake.cluster(), "orders", base);
+    at.guard.fallback = Some(fallback.clone());
+    for (name, by) in [("ours", "kubetether"), ("own", "endpointslice-controller.k8s.io")] {
+        let mut labels = json!(labels);
+        labels["kubernetes.io/service-name"] = json!("orders");
+        labels["endpointslice.kubernetes.io/managed-by"] = json!(by);
+        at.fake.put::<EndpointSlice>(json!({
+            "metadata": { "name": name, "labels": labels }, "addressType": "IPv4",
+            "endpoints": [{ "addresses": ["10.0.0.7"], "conditions": { "ready": by != "kubetether" } }],
+        }));
+    }
+    assert!(at.guard.put_back_meanwhile().await);
+    assert_eq!(at.fake.changes()[..2], ["DELETE endpointslices/ours", "PATCH services/orders"]);
+    assert!(!fallback.is_wanted());
+    assert!(matches!(at.regain(Why::PutBack("a loss")).await, Fate::Settled));
+    assert!(fallback.is_wanted());
+
+    // It cannot be taken again for the moment.
+    at.edit(|live| live["spec"]["selector"]["app"] = json!("orders-v2"));
+    at.fake.refuse(|what| what.starts_with("GET leases").then_some(http::StatusCode::FORBIDDEN));
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Later(_)));
+    assert!(!fallback.is_wanted());
+    at.fake.refuse(|_| None);
+    assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    assert!(fallback.is_wanted());
+
+    // It is left to somebody who insists.
+    for version in 3..6 {
+        at.edit(|live| live["spec"]["selector"]["app"] = json!(format!("orders-v{version}")));
+        assert!(matches!(at.regain(Why::Foreign).await, Fate::Settled));
+    }
+    assert_eq!((at.guard.held, fallback.is_wanted()), (Held::Theirs, false));
+
+    // One that could not be put back leads here still.
+    at.guard.held = Held::Ours;
+    at.edit(|live| live["spec"]["selector"]["app"] = json!("kt-aaaaaaaaaa"));
+    at.fake.refuse(|what| what.starts_with("PATCH services").then_some(http::StatusCode::FORBIDDEN));
+    assert!(!at.guard.put_back_meanwhile().await);
+    assert!(fallback.is_wanted());
 }

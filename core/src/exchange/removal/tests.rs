@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::api::fake::Fake;
 use crate::cluster::pod_wait::AgentPod;
 use crate::event::Hub;
+use crate::exchange::service;
 use crate::exchange::start::Start;
 use crate::life::Life;
 use crate::{AgentSource, Config, To};
