@@ -32,14 +32,12 @@ metadata: {name: service-${String(at).padStart(3, '0')}, namespace: many}
 spec: {selector: {app: none}, ports: [{port: 80}]}
 `;
 fs.writeFileSync(many, ['\napiVersion: v1\nkind: Namespace\nmetadata: {name: many}\n', ...Array.from({ length: SERVICES }, service)].join('---'));
-const cluster = await startCluster({ services: ['orders', 'stock'], apply: many });
 try {
   vsix();
-  await inside();
-  await tree();
-  await f5();
+  await on({ services: ['orders', 'stock'] }, inside);
+  await on({ services: ['orders', 'stock'] }, f5);
+  await on({ apply: many }, tree);
 } finally {
-  await cluster.stop();
   fs.rmSync(folder, { recursive: true });
 }
 
@@ -51,6 +49,15 @@ if (figures.missed.length > 0) {
   process.exitCode = 1;
 }
 
+async function on(options, measure) {
+  const cluster = await startCluster(options);
+  try {
+    await measure(cluster);
+  } finally {
+    await cluster.stop();
+  }
+}
+
 /** What is downloaded. */
 function vsix() {
   const { size } = fs.statSync(path.join(ROOT, `target/code/kubetether-${process.platform}-${process.arch}.vsix`));
@@ -58,7 +65,7 @@ function vsix() {
 }
 
 /** In a fresh extension host each time: its activation, and what it adds while it holds an exchange and a forward. */
-async function inside() {
+async function inside(cluster) {
   const activation = [];
   const rss = [];
   for (let run = 0; run < RUNS; run++) {
@@ -84,7 +91,7 @@ async function inside() {
 }
 
 /** From the click on the namespace until its Services are there, the first page of them and how many more there are. */
-async function tree() {
+async function tree(cluster) {
   const window = await openEditor({ name: 'bench-tree', env: { KUBECONFIG: cluster.kubeconfig } });
   const took = [];
   try {
@@ -107,7 +114,7 @@ async function tree() {
 }
 
 /** From F5 to the breakpoint hit by a request from inside the cluster, with a session that is there already. */
-async function f5() {
+async function f5(cluster) {
   const port = await freePort();
   const program = `require('node:http').createServer((request, response) => {
   response.end('debugged');
