@@ -51,3 +51,4 @@ clean: ## remove what was built here (a cluster stays: make cluster-down)
 -include ffi/c.mk
 -include bindings-python/python.mk
 -include bindings-node/node.mk
+-include vscode-extension/code.mk

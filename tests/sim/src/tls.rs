@@ -14,7 +14,8 @@ use crate::error::SimError;
 pub(crate) fn make(addresses: &[IpAddr]) -> Result<(TlsAcceptor, String), SimError> {
     let wrong = |error: &dyn std::fmt::Display| SimError::Certificate(error.to_string());
     let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "kubetether-sim");
+    // Not the server's name too: OpenSSL takes a certificate whose issuer and subject are one for its own authority.
+    authority.distinguished_name.push(DnType::CommonName, "kubetether-sim-ca");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().map_err(|error| wrong(&error))?;
     let certificate = authority.self_signed(&key).map_err(|error| wrong(&error))?;

@@ -1,0 +1,163 @@
+// The figures of the extension in a real editor, on the embedded cluster: a table, each with its target, and
+// target/bench/code.json. `make code-bench`, on a machine that has nothing else to do; `test/e2e/setup` has been run, and the package
+// was made. Fails when a figure of the release build is not what it should be.
+
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+
+import { Figures } from '../../../bindings-node/bench/figures.mjs';
+import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
+import { freePort, openEditor } from './editor.mjs';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const MIB = 1024 * 1024;
+const SERVICES = 500;
+const RUNS = 5;
+
+const { profile } = createRequire(import.meta.url)('../../../bindings-node/lib/load.js').load();
+const figures = new Figures(profile());
+const tell = (...figure) => console.log(figures.add(...figure));
+if (profile() !== 'release') console.log(`A ${profile()} build of the native module: these are not its figures.`);
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
+const many = path.join(folder, 'many.yaml');
+const service = (_, at) => `
+apiVersion: v1
+kind: Service
+metadata: {name: service-${String(at).padStart(3, '0')}, namespace: many}
+spec: {selector: {app: none}, ports: [{port: 80}]}
+`;
+fs.writeFileSync(many, ['\napiVersion: v1\nkind: Namespace\nmetadata: {name: many}\n', ...Array.from({ length: SERVICES }, service)].join('---'));
+try {
+  vsix();
+  await on({ services: ['orders', 'stock'] }, inside);
+  await on({ services: ['orders', 'stock'] }, f5);
+  await on({ apply: many }, tree);
+} finally {
+  fs.rmSync(folder, { recursive: true });
+}
+
+const out = path.join(ROOT, 'target/bench/code.json');
+fs.mkdirSync(path.dirname(out), { recursive: true });
+fs.writeFileSync(out, `${JSON.stringify(figures, undefined, 2)}\n`);
+if (figures.missed.length > 0) {
+  console.error(`missed: ${figures.missed.join(', ')}`);
+  process.exitCode = 1;
+}
+
+async function on(options, measure) {
+  const cluster = await startCluster(options);
+  try {
+    await measure(cluster);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** What is downloaded. */
+function vsix() {
+  const { size } = fs.statSync(path.join(ROOT, `target/code/kubetether-${process.platform}-${process.arch}.vsix`));
+  tell('code.vsix', 'MiB', [size / MIB], 20);
+}
+
+/** In a fresh extension host each time: its activation, and what it adds while it holds an exchange and a forward. */
+async function inside(cluster) {
+  const activation = [];
+  const rss = [];
+  for (let run = 0; run < RUNS; run++) {
+    const result = path.join(folder, `probe-${run}`);
+    const window = await openEditor({
+      name: 'bench-probe',
+      env: { KUBECONFIG: cluster.kubeconfig, KUBETETHER_PROBE: result, KUBETETHER_PROBE_PORT: String(await freePort()) },
+      extensions: [fileURLToPath(new URL('probe', import.meta.url))],
+    });
+    try {
+      await until('the probe is done', () => fs.existsSync(result));
+      await until('the cluster is as it was', () => cluster.isClean());
+    } finally {
+      await window.close();
+    }
+    const { error, ...found } = JSON.parse(fs.readFileSync(result, 'utf8'));
+    if (error !== undefined) throw new Error(error);
+    activation.push(found.activation);
+    rss.push(found.rss / MIB);
+  }
+  tell('code.activation', 'ms', activation, 100);
+  tell('code.host.rss', 'MiB', rss, 60);
+}
+
+/** From the click on the namespace until its Services are there, the first page of them and how many more there are. */
+async function tree(cluster) {
+  const window = await openEditor({ name: 'bench-tree', env: { KUBECONFIG: cluster.kubeconfig } });
+  const took = [];
+  try {
+    await window.showViews();
+    const namespace = window.row('Namespace many');
+    await namespace.waitFor();
+    for (let run = 0; run <= RUNS; run++) {
+      const start = performance.now();
+      await namespace.click();
+      await window.row('Service service-000').waitFor();
+      // The first one connects.
+      if (run > 0) took.push((performance.now() - start) / 1000);
+      await namespace.click();
+      await window.row('Service service-000').waitFor({ state: 'detached' });
+    }
+  } finally {
+    await window.close();
+  }
+  tell(`code.tree.${SERVICES}`, 's', took, 1);
+}
+
+/** From F5 to the breakpoint hit by a request from inside the cluster, with a session that is there already. */
+async function f5(cluster) {
+  const port = await freePort();
+  const program = `require('node:http').createServer((request, response) => {
+  response.end('debugged');
+}).listen(${port}, '127.0.0.1');\n`;
+  const configuration = {
+    ...{ type: 'node', request: 'launch', name: 'orders', program: '${workspaceFolder}/orders.js' },
+    kubetether: { exchange: 'orders', port },
+  };
+  const window = await openEditor({
+    name: 'bench-f5',
+    env: { KUBECONFIG: cluster.kubeconfig },
+    files: { 'orders.js': program, '.vscode/launch.json': JSON.stringify({ version: '0.2.0', configurations: [configuration] }) },
+  });
+  const took = [];
+  try {
+    const { page } = window;
+    await window.showViews();
+    await window.row('Service stock, ports').waitFor();
+    await window.action('Service stock', 'Forward Port');
+    await window.row('127.0.0.1:').waitFor();
+    await window.breakpoint('orders.js', 2);
+    for (let run = 0; run <= RUNS; run++) {
+      let asking = true;
+      const answers = [];
+      const start = performance.now();
+      await window.f5('orders', { chosen: run > 0 });
+      const asker = (async () => {
+        while (asking) answers.push(await cluster.ask('orders').catch(() => undefined));
+      })();
+      await page.locator('.codicon-debug-stackframe').first().waitFor();
+      // The first one starts the interceptor, and loads the debugger.
+      if (run > 0) took.push((performance.now() - start) / 1000);
+      asking = false;
+      await page.keyboard.press('F5');
+      await asker;
+      if (answers.at(-1) !== 'debugged') throw new Error(`the request that hit the breakpoint was answered ${answers.at(-1)}`);
+      await page.keyboard.press('Shift+F5');
+      await page.locator('.debug-toolbar').waitFor({ state: 'hidden' });
+      await window.row('orders comes to').waitFor({ state: 'detached' });
+      await until('the cluster answers', async () => (await cluster.ask('orders')) === 'cluster');
+    }
+  } finally {
+    await window.close();
+  }
+  tell('code.f5', 's', took, 3);
+}
