@@ -351,7 +351,9 @@ impl Shared {
                 ),
             )
             .on(format!("services/{service}"))
-            .try_this("close that exchange first"));
+            .try_this(
+                "close that exchange first; where its start was given up it is being undone, and `wait` waits for that",
+            ));
         }
         Ok(Reservation { service: service.to_owned(), reserved: self.reserved.clone() })
     }
