@@ -20,6 +20,10 @@ IMAGE = "kubetether.test/workload:1"
 LIMIT = 60.0
 
 
+#: Those of namespace `default`.
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+
 def wait_until(what: str, ready: Callable[[], Any], limit: float = LIMIT) -> Any:
     """What ``ready`` returns once it is true."""
     until = time.monotonic() + limit
@@ -111,6 +115,10 @@ class Cluster:
         items = self.api("GET", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")["items"]
         names = [item["metadata"]["name"] for item in items]
         return [name for name in names if name.startswith("kubetether-")]
+
+    def lease(self, name: str) -> Any:
+        """One of namespace `default`."""
+        return self.api("GET", f"{LEASES}/{name}")
 
     def namespaces(self) -> list[str]:
         """All of them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Sim, wait_until
+from cluster import LEASES, Cluster, Sim, wait_until
 
 import kubetether
 
@@ -46,6 +46,22 @@ def session(cluster: Cluster) -> Iterator[kubetether.Session]:
     """Lingers no longer than it must: no traffic goes on after these tests."""
     with kubetether.connect(kubeconfig=cluster.kubeconfig, linger=0) as session:
         yield session
+
+
+@pytest.fixture(autouse=True)
+def _no_session_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A Lease that a test leaves is a failure of that test, not of all that come after it."""
+    yield
+    if "cluster" not in request.fixturenames:
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    try:
+        wait_until("no session is left", lambda: not cluster.leases())
+    except AssertionError:
+        left = [cluster.lease(name) for name in cluster.leases()]
+        for lease in left:
+            cluster.api("DELETE", f"{LEASES}/{lease['metadata']['name']}")
+        pytest.fail(f"Leases are left: {left}")
 
 
 @pytest.fixture(autouse=True)

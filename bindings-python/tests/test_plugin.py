@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Optional
 
 import pytest
-from cluster import LIMIT, Cluster, ask, wait_until
+from cluster import LEASES, LIMIT, Cluster, ask, wait_until
 
 import kubetether
 from kubetether import _native, pytest_plugin
@@ -463,10 +463,9 @@ def test_works(kube, service):
         wait_until("the original answers", lambda: f"name={name}" in ask(f"http://{address}:8080/"))
     for name in cluster.leases():
         # Else it would have to be watched for half a minute.
-        path = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{name}"
-        lease = cluster.api("GET", path)
+        lease = cluster.lease(name)
         lease["spec"]["leaseDurationSeconds"] = 1
-        cluster.api("PUT", path, lease)
+        cluster.api("PUT", f"{LEASES}/{name}", lease)
     cleaned = kubetether.clean(kubeconfig=cluster.kubeconfig)
     assert sorted(each.object for each in cleaned.restored) == ["services/orders", "services/payments"], cleaned
     assert cluster.is_original("orders") and cluster.is_original("payments") and cluster.leases() == []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import LIMIT, Cluster, wait_until
+from cluster import LEASES, LIMIT, Cluster, wait_until
 
 START = """
 import os, signal, sys, threading, time
@@ -76,22 +76,22 @@ WAITS = {
 
 
 @pytest.fixture
-def somebody(cluster: Cluster) -> Iterator[None]:
+def somebody(cluster: Cluster) -> Iterator[str]:
     """A Lease that nobody renews, and that lasts longer than anybody waits here."""
-    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    name = "kubetether-somebody"
     labels = {"app.kubernetes.io/managed-by": "kubetether"}
     lease = {
-        "metadata": {"name": "kubetether-somebody", "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 300},
     }
-    cluster.api("POST", leases, lease)
-    yield
-    cluster.api("DELETE", f"{leases}/kubetether-somebody")
+    cluster.api("POST", LEASES, lease)
+    yield name
+    cluster.api("DELETE", f"{LEASES}/{name}")
 
 
 @pytest.mark.parametrize(("before", "call"), WAITS.values(), ids=WAITS)
 def test_each_wait_lets_others_run_and_ends_at_ctrl_c(
-    cluster: Cluster, before: str, call: str, somebody: None, tmp_path: Path
+    cluster: Cluster, before: str, call: str, somebody: str, tmp_path: Path
 ) -> None:
     """How soon is `python.interrupt` of the benches: here a wait that goes on is found by not ending at all."""
     code, out, errors = run(
@@ -101,7 +101,8 @@ import pathlib
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import cluster
 # In this process: a call that kept the GIL would wait for itself.
-gate = cluster.Gate(cluster.Cluster(pathlib.Path(os.environ["KUBECONFIG"])), pathlib.Path({str(tmp_path / "gate")!r}))
+there = cluster.Cluster(pathlib.Path(os.environ["KUBECONFIG"]))
+gate = cluster.Gate(there, pathlib.Path({str(tmp_path / "gate")!r}))
 session.close()
 session = kubetether.connect(kubeconfig=gate.kubeconfig, linger=0)
 {before}
@@ -135,12 +136,13 @@ else:
     say("ended")
 gate.let_go()
 session.close()
+# What was given up is undone in the background, by the same way and for as long as this process lives.
+cluster.wait_until("no session is left", lambda: there.leases() == [{somebody!r}])
 gate.close()
 """,
     )
     assert (code, out.split()) == (0, ["interrupted"]), errors
     assert cluster.is_original("orders")
-    wait_until("no session is left", lambda: cluster.leases() == ["kubetether-somebody"])
 
 
 def test_ctrl_c_in_a_start_leaves_nothing(cluster: Cluster) -> None:
