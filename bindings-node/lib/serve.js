@@ -38,7 +38,8 @@ async function serveOne(target, what) {
     if (typeof target.listen === 'function' && typeof target.address === 'function') return serveServer(target);
     if (typeof target.listener === 'function') return serveListener(target.listener.bind(target));
     if (typeof target.fetch === 'function') return serveListener(fetchListener(target.fetch.bind(target), what));
-    if (typeof target.port === 'number' && typeof (target.host ?? LOOPBACK) === 'string') return { to: address(target.host ?? LOOPBACK, target.port), close: async () => {} };
+    const host = target.host ?? LOOPBACK;
+    if (typeof target.port === 'number' && typeof host === 'string') return { to: address(host, target.port), close: async () => {} };
   }
   throw new TypeError(
     `to: ${kind(target)} is none of: a port, { host, port }, the path of a unix socket, an http.Server, ` +
