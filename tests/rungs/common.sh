@@ -26,14 +26,15 @@ tests_of() {
 # once_more MOST FAILED CMD...: of the tests that failed, one in each line of FAILED, each once more and alone: CMD with its name. On
 # a machine that does all at once a few may fail by accident, and the table names them; more than MOST are none, nor what fails twice.
 once_more() {
-  local most=$1 failed=$2 test
+  # CMD sees these: names of its own rung must not be among them.
+  local once_most=$1 once_failed=$2 once_test
   shift 2
-  [ -n "$failed" ] && [ "$(wc -l <<<"$failed")" -le "$most" ] || return 1
-  while read -r test; do
-    printf '\n=== once more, alone: %s\n' "$test"
-    "$@" "$test" </dev/null || return 1
-    note "$test: only at the second try"
-  done <<<"$failed"
+  [ -n "$once_failed" ] && [ "$(wc -l <<<"$once_failed")" -le "$once_most" ] || return 1
+  while read -r once_test; do
+    printf '\n=== once more, alone: %s\n' "$once_test"
+    "$@" "$once_test" </dev/null || return 1
+    note "$once_test: only at the second try"
+  done <<<"$once_failed"
 }
 
 # again LOG: that for the scenarios of a log of `cargo test`. Of a binary that was killed nobody knows which tests did not run.
