@@ -174,10 +174,14 @@ impl Ours {
         // Whoever made a shared one theirs meanwhile changed it; what only counts its pods changes all the time.
         let version = (self.kind == Kind::ConfigMap).then(|| self.version.clone());
         let this = Preconditions { uid: Some(self.uid.clone()), resource_version: version };
-        // Gone only when all they own is.
-        let foreground = PropagationPolicy::Foreground;
+        let how = match self.kind {
+            // It owns nothing, and leads callers until it is gone, not until it is marked for that.
+            Kind::EndpointSlice => PropagationPolicy::Background,
+            // Gone only when all they own is.
+            _ => PropagationPolicy::Foreground,
+        };
         let deleted =
-            typed!(self.kind, K => cluster.delete::<K>(&self.name, Some(this), foreground, deadline).await);
+            typed!(self.kind, K => cluster.delete::<K>(&self.name, Some(this), how, deadline).await);
         match deleted {
             Err(error) if api::is_conflict(&error) => Ok(false),
             deleted => deleted.map(|()| true),
@@ -309,10 +313,18 @@ pub(super) async fn clear_the_way<T>(
         return put_back.await;
     }
     let clear = |deadline| {
-        let deletions: Vec<_> = slices.iter().map(|slice| slice.delete(cluster, deadline)).collect();
-        async {
-            futures_util::future::join_all(deletions).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
-        }
+        let deletions: Vec<_> = slices
+            .iter()
+            .map(|slice| async move {
+                // Marked for deletion is not gone: somebody's finalizer may hold it.
+                if slice.delete(cluster, deadline).await? {
+                    slice.gone(cluster, deadline).await
+                } else {
+                    Ok(())
+                }
+            })
+            .collect();
+        async { futures_util::future::try_join_all(deletions).await.map(drop) }
     };
     Box::pin(aside::out_of_the_way(cluster, &taken.name, clear, put_back, deadline)).await
 }
