@@ -40,6 +40,16 @@ if (tests) {
     external: ['vscode'],
     minify: process.argv.includes('--release'),
   });
+  // The page of the traffic panel.
+  await build({
+    ...common,
+    entryPoints: ['src/traffic/page/page.ts'],
+    outfile: 'dist/traffic.js',
+    platform: 'browser',
+    format: 'iife',
+    target: 'chrome128',
+    minify: process.argv.includes('--release'),
+  });
   copyNative();
 }
 

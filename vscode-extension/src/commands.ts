@@ -25,6 +25,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'kubetether.openInBrowser': openInBrowser,
   'kubetether.putBack': putBack,
   'kubetether.terminal': (ctx) => openTerminal(ctx.sessions),
+  'kubetether.showTraffic': async (ctx, node) => ctx.trafficPanel.show(node === undefined ? undefined : await keyOf(ctx, node)),
+  'kubetether.pauseTraffic': (ctx) => ctx.trafficPanel.pause(true),
+  'kubetether.resumeTraffic': (ctx) => ctx.trafficPanel.pause(false),
+  'kubetether.clearTraffic': (ctx) => ctx.traffic.clear(),
   'kubetether.filter': filter,
   'kubetether.refresh': (ctx) => ctx.refresh(),
   'kubetether.actions': actions,
@@ -118,6 +122,7 @@ async function actions(ctx: Ctx): Promise<void> {
       run: () => ctx.notices.attempt('It was not put back', () => ctx.notices.during('Stopping', () => ctx.sessions.stop(key))),
     })),
     { label: '$(stop-circle) Stop All', run: () => vscode.commands.executeCommand('kubetether.stopAll') },
+    { label: '$(pulse) Show Traffic', run: () => ctx.trafficPanel.show() },
     { label: '$(list-tree) Show Sessions', run: () => vscode.commands.executeCommand('kubetether.sessions.focus') },
     { label: '$(output) Show Log', run: () => ctx.notices.log.show() },
   ];

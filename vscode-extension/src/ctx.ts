@@ -15,6 +15,8 @@ import { Places } from './place.js';
 import { Resume, type Wanted } from './sessions/resume.js';
 import type { Disposable } from './signal.js';
 import { Sessions } from './sessions/sessions.js';
+import { TrafficFeed } from './traffic/feed.js';
+import { TrafficPanel } from './traffic/panel.js';
 import { ClusterTree } from './views/clusterTree.js';
 import { SessionsTree } from './views/sessionsTree.js';
 
@@ -33,12 +35,15 @@ export class Ctx {
   );
   readonly tree = new ClusterTree(this.reader, this.sessions, this.holders, (place) => this.placeOf(place));
   readonly sessionsTree = new SessionsTree(this.sessions);
+  readonly traffic = new TrafficFeed(this.sessions, (error) => this.notices.log.warn(`Flows are not told: ${oneLine(problemOf(error))}`));
+  readonly trafficPanel: TrafficPanel;
   readonly #resume: Resume;
   readonly #clusterView: vscode.TreeView<unknown>;
   readonly #subscriptions: Disposable[];
   #engine: Promise<Engine> | undefined;
 
-  constructor(memory: vscode.Memento) {
+  constructor(root: vscode.Uri, memory: vscode.Memento) {
+    this.trafficPanel = new TrafficPanel(root, this.traffic, this.notices);
     const clusterView = vscode.window.createTreeView('kubetether.cluster', { treeDataProvider: this.tree, showCollapseAll: true });
     const sessionsView = vscode.window.createTreeView('kubetether.sessions', { treeDataProvider: this.sessionsTree });
     this.#clusterView = clusterView;
@@ -117,6 +122,8 @@ export class Ctx {
       this.reader.dispose();
       this.places.dispose();
       for (const subscription of this.#subscriptions) subscription.dispose();
+      this.trafficPanel.dispose();
+      this.traffic.dispose();
       this.tree.dispose();
       this.sessionsTree.dispose();
       this.notices.dispose();

@@ -12,7 +12,7 @@ import { registerStatusBar } from './views/statusBar.js';
 let ctx: Ctx | undefined;
 
 export function activate(context: vscode.ExtensionContext): KubetetherApi {
-  const made = new Ctx(context.workspaceState);
+  const made = new Ctx(context.extensionUri, context.workspaceState);
   ctx = made;
   context.subscriptions.push(
     registerStatusBar(made.sessions),

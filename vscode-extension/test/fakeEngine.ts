@@ -1,6 +1,6 @@
 // An engine that does what it is told, for tests of what rests on it.
 
-import type { Engine, EngineExchange, EngineForward, EngineSession, Event, Place, State, Stats, Status } from '../src/engine/engine.js';
+import type { Engine, EngineExchange, EngineForward, EngineSession, Event, Flow, FlowEnd, Flows, Place, State, Stats, Status } from '../src/engine/engine.js';
 
 const NOTHING: Stats = { connections: 0, open: 0, refused: 0, sent: 0, received: 0 };
 
@@ -45,6 +45,7 @@ export class FakeSession implements EngineSession {
   state: State = { state: 'ready' };
   readonly id = 'abc';
   readonly handles: FakeHandle[] = [];
+  readonly traffic = new FakeTraffic();
   readonly #over = deferred<string>();
   #count = 0;
 
@@ -77,6 +78,11 @@ export class FakeSession implements EngineSession {
     yield { type: 'closed', reason: await this.#over.promise };
   }
 
+  flows(after = 0): Flows {
+    this.engine.calls.push(`flows ${after}`);
+    return this.traffic.flows(after);
+  }
+
   /** It ends, as asked or not. */
   end(reason: string): void {
     this.#over.resolve(reason);
@@ -91,6 +97,46 @@ export class FakeSession implements EngineSession {
 
   closed(): Promise<string> {
     return this.#over.promise;
+  }
+}
+
+/** Flows as the engine tells them; it remembers so many of those that ended. */
+export class FakeTraffic {
+  readonly #open = new Map<number, Flow>();
+  #ended: Flow[] = [];
+  #count = 0;
+  #told = 0;
+
+  constructor(readonly remembered = 1_024) {}
+
+  begin(more: Partial<Flow> = {}): number {
+    const number = ++this.#count;
+    const base = { mode: 'exchange', protocol: 'tcp', from: `10.1.0.7:${number}`, to: '127.0.0.1:8080', port: 80 };
+    this.#open.set(number, { number, handle: 1, ...base, began: new Date(Date.UTC(2026, 0, 1) + number).toISOString(), duration: 0, sent: 0, received: 0, ...more });
+    return number;
+  }
+
+  /** Bytes went. */
+  more(number: number, more: Partial<Flow>): void {
+    this.#open.set(number, { ...this.#flow(number), ...more });
+  }
+
+  end(number: number, end: FlowEnd = { end: 'finished' }, duration = 0.5): void {
+    this.#ended.push({ ...this.#flow(number), end, duration });
+    this.#open.delete(number);
+    this.#told++;
+    if (this.#ended.length > this.remembered) this.#ended = this.#ended.slice(-this.remembered);
+  }
+
+  flows(after: number): Flows {
+    const ended = this.#ended.slice(Math.max(0, after - (this.#told - this.#ended.length)));
+    return { open: [...this.#open.values()], ended, missed: this.#told - after - ended.length, next: this.#told };
+  }
+
+  #flow(number: number): Flow {
+    const flow = this.#open.get(number);
+    if (flow === undefined) throw new Error(`flow ${number} is not open`);
+    return flow;
   }
 }
 

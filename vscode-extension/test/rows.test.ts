@@ -19,6 +19,7 @@ function service(name: string, more: Partial<ServiceInfo> = {}): ServiceInfo {
 function exchange(more: Partial<HeldExchange> = {}): HeldExchange {
   return {
     key: 's#1',
+    handle: 1,
     session: undefined as unknown as HeldSession,
     kind: 'exchange',
     target: 'orders',
@@ -33,7 +34,7 @@ function exchange(more: Partial<HeldExchange> = {}): HeldExchange {
 }
 
 function session(items: (HeldExchange | HeldForward)[], more: Partial<HeldSession> = {}): HeldSession {
-  return { key: 's', place: {}, context: 'kind', namespace: 'shop', since: BEGIN, state: { state: 'ready' }, items, ...more };
+  return { key: 's', place: {}, context: 'kind', namespace: 'shop', since: BEGIN, state: { state: 'ready' }, items, flows: () => ({ open: [], ended: [], missed: 0, next: 0 }), ...more };
 }
 
 test('the current context comes first and is open', () => {

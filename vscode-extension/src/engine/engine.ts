@@ -3,6 +3,9 @@
 import type {
   Cleaned,
   Event,
+  Flow,
+  FlowEnd,
+  Flows,
   LogLine,
   LogLevel,
   Recovered,
@@ -12,7 +15,7 @@ import type {
   Status,
 } from './shapes.js';
 
-export type { Cleaned, Event, LogLevel, LogLine, Recovered, State, Stats, Status };
+export type { Cleaned, Event, Flow, FlowEnd, Flows, LogLevel, LogLine, Recovered, State, Stats, Status };
 
 /** Which cluster, and where in it. What is left out is as kubectl has it. */
 export interface Place {
@@ -38,6 +41,8 @@ export interface EngineSession extends Handle {
   exchange(target: string, options: Abortable & { readonly to: number | string }): Promise<EngineExchange>;
   forward(destination: string, options: Abortable & { readonly port?: number | undefined }): Promise<EngineForward>;
   events(): AsyncIterable<Event>;
+  /** Open flows, and those that have ended since the answer whose `next` is given. Takes no time. */
+  flows(after?: number): Flows;
   closed(): Promise<string>;
 }
 
@@ -71,5 +76,5 @@ export interface Engine {
 /** That of the package. Its native module is loaded by the first call, not by this one. */
 export async function loadEngine(): Promise<Engine> {
   const { clean, connect, onLog, recover, status } = await import('kubetether');
-  return { clean, connect, onLog, recover, status };
+  return { clean, connect: connect as unknown as Engine['connect'], onLog, recover, status };
 }

@@ -1,7 +1,7 @@
 // What this window holds in clusters: one session for each place, with its exchanges and forwards. A session begins with
 // the first thing that needs it and ends with the last. Knows no editor.
 
-import type { Engine, EngineExchange, EngineForward, EngineSession, Place, State, Stats } from '../engine/engine.js';
+import type { Engine, EngineExchange, EngineForward, EngineSession, Flows, Place, State, Stats } from '../engine/engine.js';
 import { Mistake } from '../engine/problem.js';
 import { Signal } from '../signal.js';
 
@@ -16,6 +16,8 @@ export interface StartOptions {
 /** An exchange or a forward of ours. */
 export interface Held {
   readonly key: string;
+  /** What the session's flows say of it. */
+  readonly handle: number;
   readonly session: HeldSession;
   readonly kind: 'exchange' | 'forward';
   /** The Service, or the destination. */
@@ -49,6 +51,8 @@ export interface HeldSession {
   readonly since: Date;
   readonly state: State;
   readonly items: readonly (HeldExchange | HeldForward)[];
+  /** Those that are open, and those that have ended since the answer whose `next` is given. Also when it is over. */
+  flows(after: number): Flows;
 }
 
 /** Something of ours that ended and was not asked to. */
@@ -61,6 +65,8 @@ export class Sessions {
   /** Something began, ended or changed its state. */
   readonly changed = new Signal();
   readonly ended = new Signal<Ended>();
+  /** It is over, as asked or not. */
+  readonly left = new Signal<HeldSession>();
   readonly #engine: () => Promise<Engine>;
   readonly #open = new Map<string, Attachment>();
   /** Those that are being closed, until they are. */
@@ -139,7 +145,10 @@ export class Sessions {
       attachment = new Attachment(key, place, this.#engine, this.changed, this.ended);
       this.#open.set(key, attachment);
       const begun = attachment;
-      begun.over.listen(() => this.#forget(begun));
+      begun.over.listen(() => {
+        this.#forget(begun);
+        this.#leave(begun);
+      });
     }
     attachment.users++;
     try {
@@ -163,6 +172,7 @@ export class Sessions {
       await closing;
     } finally {
       this.#closing.delete(closing);
+      this.#leave(attachment);
       this.changed.tell();
     }
   }
@@ -170,6 +180,10 @@ export class Sessions {
   #forget(attachment: Attachment): void {
     if (this.#open.get(attachment.key) === attachment) this.#open.delete(attachment.key);
     this.changed.tell();
+  }
+
+  #leave({ view }: Attachment): void {
+    if (view !== undefined) this.left.tell(view);
   }
 }
 
@@ -275,6 +289,7 @@ class Attachment {
       get items() {
         return [...items.values()].map(({ view }) => view);
       },
+      flows: (after) => session.flows(after),
     };
     void this.#follow(session);
     this.#changed.tell();
@@ -317,7 +332,7 @@ class Attachment {
     { forDebugging = false }: StartOptions,
   ): Omit<Held, 'kind' | 'state' | 'stats'> {
     if (this.view === undefined) throw new Mistake('closed', 'The session is not open');
-    return { key: `${this.key}#${handle.id}`, session: this.view, target, local, since: new Date(), forDebugging };
+    return { key: `${this.key}#${handle.id}`, handle: handle.id, session: this.view, target, local, since: new Date(), forDebugging };
   }
 
   #keep<T extends HeldExchange | HeldForward>(handle: EngineExchange | EngineForward, facts: Omit<T, 'state' | 'stats'>): T {

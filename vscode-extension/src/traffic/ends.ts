@@ -1,0 +1,18 @@
+// How a flow ended, in words. Pure.
+
+import type { FlowEnd } from '../engine/engine.js';
+
+const WORDS: Readonly<Record<string, string>> = {
+  finished: 'finished',
+  closed: 'closed by stopping',
+  reset_here: 'reset on this machine',
+  reset_there: 'reset in the cluster',
+  refused: 'refused',
+};
+/** Nobody has to look. */
+const CALM = new Set(['finished', 'closed']);
+
+export function endOf({ end, reason }: FlowEnd): { text: string; calm: boolean } {
+  const word = WORDS[end] ?? end.replaceAll('_', ' ');
+  return { text: reason === undefined ? word : `${word}: ${reason}`, calm: CALM.has(end) };
+}
