@@ -121,7 +121,7 @@ export class FakeTraffic {
     this.#open.set(number, { ...this.#flow(number), ...more });
   }
 
-  end(number: number, end: FlowEnd = { end: 'finished' }, duration = 0.5): void {
+  end(number: number, end: FlowEnd = { how: 'finished' }, duration = 0.5): void {
     this.#ended.push({ ...this.#flow(number), end, duration });
     this.#open.delete(number);
     this.#told++;

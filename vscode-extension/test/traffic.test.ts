@@ -49,8 +49,8 @@ test('a flow is seen while it is open, and how it ended', async (t) => {
   assert.equal(view.summary, '1 open, 0 ended');
   traffic.more(one, { received: 2048, sent: 10 });
   tick();
-  traffic.end(one, { end: 'reset_there' }, 1.5);
-  traffic.end(traffic.begin({ from: '10.1.0.8:1' }), { end: 'refused', reason: 'nothing listens' }, 0);
+  traffic.end(one, { how: 'reset_there' }, 1.5);
+  traffic.end(traffic.begin({ from: '10.1.0.8:1' }), { how: 'refused', reason: 'nothing listens' }, 0);
   tick();
   assert.deepEqual(lines(view), [
     'orders 10.1.0.7:1 127.0.0.1:8080 2.0 KiB 10 B 1.5 s reset in the cluster',
@@ -134,7 +134,7 @@ test('cleared, only what is open stays', async (t) => {
 test('the filter finds words, and one exchange', async (t) => {
   const { sessions, exchange, feed, traffic, view, post } = await made(t);
   const forward = await sessions.forward(SHOP, 'db:5432');
-  traffic.end(traffic.begin(), { end: 'refused', reason: 'nothing listens' });
+  traffic.end(traffic.begin(), { how: 'refused', reason: 'nothing listens' });
   traffic.begin({ from: '10.1.0.9:5' });
   traffic.begin({ handle: 2, mode: 'forward', from: '127.0.0.1:5', to: 'db:5432' });
   feed.shown(post);

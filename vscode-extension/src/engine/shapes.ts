@@ -27,10 +27,10 @@ export interface Flow {
   readonly duration: number;
   readonly sent: number;
   readonly received: number;
-  readonly end?: FlowEnd | null;
+  readonly end?: FlowEnd;
 }
 
 export interface FlowEnd {
-  readonly end: string;
+  readonly how: string;
   readonly reason?: string;
 }

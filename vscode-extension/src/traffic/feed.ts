@@ -12,6 +12,8 @@ import { FlowTable, type FlowRow, type Name } from './table.js';
 export const EVERY_MS = 250;
 /** Of the time, this share at most goes into reading: 1 of so many. */
 const SHARE = 20;
+/** Open flows that an answer of the engine has at most. */
+const MOST_LISTED = 4_096;
 /** Exchanges and forwards whose names are kept. */
 const MOST_NAMES = 200;
 
@@ -170,15 +172,16 @@ export class TrafficFeed implements Disposable {
       source.open.delete(flow.number);
       rows.push(this.#row(source, flow));
     }
-    if (missed > 0) {
-      this.#forgotten += missed;
+    this.#forgotten += missed;
+    // Those whose end was forgotten. Where the list is full, they may just not stand in it.
+    if (source.open.size > open.length && open.length < MOST_LISTED) {
       const listed = new Set(open.map(({ number }) => number));
-      for (const number of [...source.open.keys()]) {
-        if (listed.has(number)) continue;
-        rows.push(...this.#over(source, number, 'ended'));
+      for (const number of [...source.open.keys()].filter((each) => !listed.has(each))) {
+        const over = this.#over(source, number, 'ended');
+        // What has a row is not forgotten.
+        this.#forgotten -= over.length;
+        rows.push(...over);
         source.open.delete(number);
-        // It has a row.
-        this.#forgotten--;
       }
     }
     rows.sort((a, b) => a.began - b.began);

@@ -1,7 +1,7 @@
 // A VS Code in a browser, with the extension from this folder. KUBETETHER_CODE_TOOLS is the folder that `setup` filled, where it is not the
 // one of the test rung.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -10,6 +10,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const EXTENSION = fileURLToPath(new URL('../..', import.meta.url));
 export const TOOLS = process.env.KUBETETHER_CODE_TOOLS ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'kubetether/code');
@@ -37,9 +38,9 @@ const THEMES = { 'Dark Modern': 'vs-dark', 'Light Modern': 'vs', 'Dark High Cont
 /**
  * An editor with one window, which is returned; its `close` ends the editor. `name` is the folder of its artefacts, `files` by their
  * paths in the workspace, `env` of the extension host, `extensions` folders
- * of others to install, `inHost` tests to run in there.
+ * of others to install, `inHost` tests to run in there, `vsix` our own package, to be installed instead of loaded from its folder.
  */
-export async function openEditor({ name, files = {}, env = {}, settings = {}, extensions = [], inHost }) {
+export async function openEditor({ name, files = {}, env = {}, settings = {}, extensions = [], inHost, vsix }) {
   // Short: sockets lie below it.
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kc-'));
   const at = (part) => path.join(folder, part);
@@ -53,11 +54,16 @@ export async function openEditor({ name, files = {}, env = {}, settings = {}, ex
 
   const port = await freePort();
   const log = fs.openSync(path.join(artefacts, 'server.log'), 'w');
+  const program = path.join(TOOLS, 'node_modules/code-server/out/node/entry.js');
+  const folders = ['--config', at('config.yaml'), '--user-data-dir', at('data'), '--extensions-dir', at('extensions')];
+  if (vsix !== undefined) {
+    await promisify(execFile)(process.execPath, [program, ...folders, '--install-extension', vsix], { env: hostEnv(folder, env), cwd: folder, timeout: STEP_MS });
+  }
   const server = spawn(
     process.execPath,
     [
-      path.join(TOOLS, 'node_modules/code-server/out/node/entry.js'),
-      ...['--config', at('config.yaml'), '--user-data-dir', at('data'), '--extensions-dir', at('extensions')],
+      program,
+      ...folders,
       ...['--auth', 'none', '--bind-addr', `127.0.0.1:${port}`, '--disable-telemetry', '--disable-update-check'],
       ...['--disable-workspace-trust', '--disable-getting-started-override', '--disable-proxy'],
     ],
@@ -65,7 +71,7 @@ export async function openEditor({ name, files = {}, env = {}, settings = {}, ex
     { env: hostEnv(folder, env), cwd: folder, stdio: ['ignore', log, log], detached: true },
   );
   fs.closeSync(log);
-  const editor = new Editor(folder, artefacts, server, port);
+  const editor = new Editor(folder, artefacts, server, port, vsix === undefined);
   try {
     await editor.start();
     return await editor.window('ws', files, inHost);
@@ -81,13 +87,15 @@ class Editor {
   #artefacts;
   #server;
   #port;
+  #fromFolder;
   #browser;
 
-  constructor(folder, artefacts, server, port) {
+  constructor(folder, artefacts, server, port, fromFolder) {
     this.#folder = folder;
     this.#artefacts = artefacts;
     this.#server = server;
     this.#port = port;
+    this.#fromFolder = fromFolder;
   }
 
   get group() {
@@ -122,7 +130,7 @@ class Editor {
     const fresh = this.#browser.pages().find((page) => page.url() === 'about:blank');
     const window = new Window(this, workspace, this.#artefacts, fresh ?? (await this.#browser.newPage()));
     const remote = (file) => `vscode-remote://127.0.0.1:${this.#port}${file}`;
-    const payload = [['extensionDevelopmentPath', remote(EXTENSION.replace(/\/$/, ''))]];
+    const payload = this.#fromFolder ? [['extensionDevelopmentPath', remote(EXTENSION.replace(/\/$/, ''))]] : [];
     if (inHost !== undefined) {
       payload.push(['extensionTestsPath', remote(inHost)]);
       await window.expectTests();
@@ -235,6 +243,21 @@ class Window {
     await this.action(`Service ${service}`, 'Exchange Service');
     await this.answer(`Exchange Service · ${service}`, String(port));
     await this.row(`${service} comes to 127.0.0.1:${port}, active`).waitFor();
+  }
+
+  /** The page of the traffic panel: it lies two frames deep. */
+  get traffic() {
+    return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe[title="Traffic"]');
+  }
+
+  async showTraffic() {
+    await this.command('kubetether: Show Traffic');
+    await this.traffic.locator('#grid').waitFor();
+  }
+
+  /** One of the actions in the panel's title. */
+  async panelAction(title) {
+    await this.page.locator(`.part.panel .title-actions .action-label[aria-label^="${title}"]`).click();
   }
 
   /** Opens a file, and sets a breakpoint at a line. */
