@@ -44,3 +44,16 @@ again() {
   once_more 3 "$(sed -nE 's|^ *Running .*/deps/([a-z_]+)-[0-9a-f]+\)$|@\1|p; s/^test (.*) \.\.\. FAILED$/\1/p' "$1" |
     awk '/^@/ { binary = substr($0, 2); next } { print binary, $0 }')" scenario_alone
 }
+
+# node_suite AT_ONCE FILE...: test files of Node, so many at once, by the program $node, each test within $node_limit ms. Those that fail
+# are in $node_failed, a line of file and name for each.
+root=$PWD
+node=node node_limit=300000 node_failed=$root/target/node-failed.txt
+node_suite() {
+  "$node" --test --test-concurrency="$1" --test-timeout="$node_limit" --test-reporter=spec --test-reporter-destination=stdout \
+    --test-reporter="$root/bindings-node/test/support/failed.mjs" --test-reporter-destination="$node_failed" "${@:2}"
+}
+node_file_alone() { node_suite 1 "${1%%: *}"; }
+
+# node_tests MOST AT_ONCE FILE...: the same, and once more what failed, if it is no more than MOST.
+node_tests() { node_suite "${@:2}" || once_more "$1" "$(cat "$node_failed")" node_file_alone; }
