@@ -45,9 +45,24 @@ again() {
     awk '/^@/ { binary = substr($0, 2); next } { print binary, $0 }')" scenario_alone
 }
 
+# real_cluster: KUBETETHER_TEST_KUBECONFIG names a real cluster from here on, whose nodes have the image of the tests: the one given, else
+# that of `make cluster`, which is started where it does not run, and then goes with the rung. Fails, with $reason, where none can run.
+root=$PWD
+in_cluster() { bash -c '. "$1/tests/cluster/common.sh"; eval "$2"' - "$root" "$1"; }
+real_cluster() {
+  [ -z "${KUBETETHER_TEST_KUBECONFIG:-}" ] || return 0
+  reason=$("$root/tests/cluster/available") || return 1
+  in_cluster alive || trap '"$root/tests/cluster/down"' EXIT
+  # Where it is asked for in a condition, `set -e` ends nothing.
+  "$root/tests/cluster/up" || exit 1
+  make -C "$root" workload-image || exit 1
+  "$root/tests/cluster/load" "$root/target/workload/workload.tar" || exit 1
+  KUBETETHER_TEST_KUBECONFIG=$(in_cluster 'echo "$STATE/kubeconfig"') || exit 1
+  export KUBETETHER_TEST_KUBECONFIG
+}
+
 # node_suite AT_ONCE FILE...: test files of Node, so many at once, by the program $node, each test within $node_limit ms. Those that fail
 # are in $node_failed, a line of file and name for each.
-root=$PWD
 node=node node_limit=300000 node_failed=$root/target/node-failed.txt
 node_suite() {
   "$node" --test --test-concurrency="$1" --test-timeout="$node_limit" --test-reporter=spec --test-reporter-destination=stdout \

@@ -14,7 +14,7 @@ const IMAGE = 'kubetether.test/workload:1';
 export const PORT = 8080;
 
 /** Whose answers tell that they are the cluster's. */
-const manifest = (name) => `
+export const manifest = (name) => `
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: ${name}}

@@ -1,5 +1,6 @@
 // F5: the program is the one that the cluster talks to. A request made inside the cluster hits its breakpoint and has its
-// answer; the program reaches the cluster by the addresses it was given; when it is stopped, the cluster is as it was.
+// answer; the program reaches the cluster by the addresses it was given; when it is stopped, the cluster is as it was. On the embedded
+// cluster, and on a real one where there is one.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -8,6 +9,7 @@ import { test } from 'node:test';
 
 import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
 import { freePort, keep, openEditor } from './editor.mjs';
+import { noReal, startReal } from './real.mjs';
 
 /** Asks the other Service by the address in its environment; its breakpoint is where it has the answer. */
 const PROGRAM = `const http = require('node:http');
@@ -24,8 +26,12 @@ server.listen(Number(process.env.PORT), '127.0.0.1', started);
 `;
 const LINE = 7;
 
-test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 600_000 }, async (t) => {
-  const cluster = await startCluster({ services: ['orders', 'stock'] });
+test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 600_000 }, (t) => debug(t, 'debug', startCluster));
+
+test('the same on a real cluster', { timeout: 600_000, skip: noReal }, (t) => debug(t, 'debug-real', startReal));
+
+async function debug(t, name, start) {
+  const cluster = await start({ services: ['orders', 'stock'] });
   t.after(() => cluster.stop());
   const port = await freePort();
   const configuration = {
@@ -38,7 +44,7 @@ test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 6
     kubetether: { exchange: 'orders', port, forwards: { STOCK: 'stock:8080' } },
   };
   const editor = await openEditor({
-    name: 'debug',
+    name,
     env: { KUBECONFIG: cluster.kubeconfig },
     files: { 'orders.js': PROGRAM, '.vscode/launch.json': JSON.stringify({ version: '0.2.0', configurations: [configuration] }) },
   });
@@ -82,9 +88,9 @@ test('F5, a breakpoint hit from inside the cluster, restart, stop', { timeout: 6
       const answer = cluster.ask('orders');
       await paused.waitFor();
       const file = await editor.picture(picture);
-      if (picture === 'hit') keep(file, 'breakpoint.png');
+      if (name === 'debug' && picture === 'hit') keep(file, 'breakpoint.png');
       await page.keyboard.press('F5');
       assert.match(await answer, /^debugged, with cluster as 127\.0\.0\.1:\d+$/);
     });
   }
-});
+}
