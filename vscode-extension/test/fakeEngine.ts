@@ -111,7 +111,7 @@ export class FakeTraffic {
 
   begin(more: Partial<Flow> = {}): number {
     const number = ++this.#count;
-    const base = { mode: 'exchange', protocol: 'tcp', from: `10.1.0.7:${number}`, to: '127.0.0.1:8080', port: 80 };
+    const base = { mode: 'exchange' as const, protocol: 'tcp' as const, from: `10.1.0.7:${number}`, to: '127.0.0.1:8080', port: 80 };
     this.#open.set(number, { number, handle: 1, ...base, began: new Date(Date.UTC(2026, 0, 1) + number).toISOString(), duration: 0, sent: 0, received: 0, ...more });
     return number;
   }

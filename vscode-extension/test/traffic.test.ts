@@ -106,6 +106,7 @@ test('paused, what is shown stands still, also when it is shown anew', async (t)
   tick();
   feed.pause();
   assert.equal(view.summary, '1 open, 0 ended · paused');
+  assert.deepEqual(view.rows.map((row) => view.cells(row, Date.now() + 60_000)[6]), view.rows.map((row) => view.cells(row, 0)[6]));
   traffic.end(1);
   traffic.begin();
   const before = messages.length;

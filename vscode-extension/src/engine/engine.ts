@@ -76,5 +76,5 @@ export interface Engine {
 /** That of the package. Its native module is loaded by the first call, not by this one. */
 export async function loadEngine(): Promise<Engine> {
   const { clean, connect, onLog, recover, status } = await import('kubetether');
-  return { clean, connect: connect as unknown as Engine['connect'], onLog, recover, status };
+  return { clean, connect, onLog, recover, status };
 }

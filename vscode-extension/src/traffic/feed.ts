@@ -41,7 +41,7 @@ export class TrafficFeed implements Disposable {
   #forgotten = 0;
   #namesChanged = false;
   /** What was shown when it was paused. */
-  #frozen: readonly FlowRow[] | undefined;
+  #frozen: { readonly rows: readonly FlowRow[]; readonly at: number } | undefined;
   #post: Post | undefined;
   /** Messages that the page has not shown yet. */
   #waiting = 0;
@@ -89,7 +89,7 @@ export class TrafficFeed implements Disposable {
 
   /** What is shown stands still; flows go on to be read. */
   pause(): void {
-    this.#frozen ??= this.#table.rows;
+    this.#frozen ??= { rows: this.#table.rows, at: Date.now() };
     this.#tellAll();
   }
 
@@ -102,7 +102,7 @@ export class TrafficFeed implements Disposable {
   clear(): void {
     this.#table.clear();
     this.#forgotten = 0;
-    if (this.#frozen !== undefined) this.#frozen = this.#table.rows;
+    if (this.#frozen !== undefined) this.#frozen = { ...this.#frozen, rows: this.#table.rows };
     this.#tellAll();
   }
 
@@ -221,14 +221,14 @@ export class TrafficFeed implements Disposable {
   }
 
   #tellAll(): void {
-    this.#tell({ type: 'all', rows: this.#frozen ?? this.#table.rows, names: this.#namesNow(), paused: this.paused });
+    this.#tell({ type: 'all', rows: this.#frozen?.rows ?? this.#table.rows, names: this.#namesNow(), paused: this.paused });
   }
 
   #tell(message: DistributiveOmit<Exclude<ToPage, { type: 'only' }>, 'forgotten' | 'now'>): void {
     if (this.#post === undefined) return;
     clearTimeout(this.#timer);
     this.#waiting++;
-    this.#post({ ...message, forgotten: this.#forgotten, now: Date.now() });
+    this.#post({ ...message, forgotten: this.#forgotten, now: this.#frozen?.at ?? Date.now() });
   }
 
   #namesNow(): Name[] {

@@ -8,7 +8,7 @@ interface Facts {
   readonly names?: readonly Name[];
   /** Flows that are not kept any more. */
   readonly forgotten: number;
-  /** The extension host's clock, which need not be the page's. */
+  /** The extension host's clock, which need not be the page's; while it is paused, when it was. */
   readonly now: number;
 }
 

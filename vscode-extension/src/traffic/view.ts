@@ -10,7 +10,8 @@ export class FlowView {
   readonly #table = new FlowTable();
   #names = new Map<string, string>();
   #forgotten = 0;
-  #paused = false;
+  /** When it was paused. */
+  #paused: number | undefined;
   #filter = '';
   #only = '';
   /** Those that the filter lets through; made anew when something changed. */
@@ -22,7 +23,7 @@ export class FlowView {
     if (message.names !== undefined) this.#names = new Map(message.names.map(({ key, label }) => [key, label]));
     this.#forgotten = message.forgotten;
     if (message.type === 'all') {
-      this.#paused = message.paused;
+      this.#paused = message.paused ? message.now : undefined;
       this.#table.reset(message.rows);
     } else {
       this.#table.put(message.rows);
@@ -31,7 +32,7 @@ export class FlowView {
   }
 
   get paused(): boolean {
-    return this.#paused;
+    return this.#paused !== undefined;
   }
 
   get names(): readonly Name[] {
@@ -61,7 +62,7 @@ export class FlowView {
     const parts = [`${number(this.#open)} open, ${number(this.#total - this.#open)} ended`];
     if (shown < this.#total) parts.push(`${number(shown)} shown`);
     if (this.#forgotten > 0) parts.push(`${number(this.#forgotten)} older not kept`);
-    if (this.#paused) parts.push('paused');
+    if (this.paused) parts.push('paused');
     return parts.join(' · ');
   }
 
@@ -75,7 +76,7 @@ export class FlowView {
   /** A row in words, by the extension host's clock. */
   cells(row: FlowRow, now: number): string[] {
     const { handle, began, from, to, received, sent, end } = row;
-    const took = end?.took ?? Math.max(0, now - began);
+    const took = end?.took ?? Math.max(0, (this.#paused ?? now) - began);
     return [clock(began), this.#names.get(handle) ?? '', from, to, bytes(received), bytes(sent), duration(took), end?.text ?? 'open'];
   }
 

@@ -94,6 +94,7 @@ grid.addEventListener('keydown', (event) => {
   const page = Math.max(1, Math.floor(height / ROW_HEIGHT) - 1);
   const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
   if (step !== undefined) move(step);
+  else if (event.key === 'Escape') leave();
   else if (event.key === 'c' && (event.ctrlKey || event.metaKey)) copy();
   else return;
   event.preventDefault();
@@ -116,6 +117,9 @@ function drawNow(): void {
   const { rows } = view;
   const whole = rows.length * ROW_HEIGHT;
   const at = chosen === undefined ? -1 : rows.findIndex(({ id }) => id === chosen);
+  if (at < 0) chosen = undefined;
+  // Where all is in sight nobody has left the end, unless for a row.
+  if (at < 0 && whole <= height) atEnd = true;
   let wanted = atEnd ? Math.max(0, whole - height) : Math.min(scrolled, Math.max(0, whole - height));
   if (show && at >= 0) wanted = Math.max(Math.min(wanted, at * ROW_HEIGHT), (at + 1) * ROW_HEIGHT - height);
   show = false;
@@ -167,6 +171,13 @@ function move(step: number): void {
   chosen = rows[next]?.id;
   atEnd = next === rows.length - 1;
   show = true;
+  draw();
+}
+
+/** Follows the newest again. */
+function leave(): void {
+  chosen = undefined;
+  atEnd = true;
   draw();
 }
 
