@@ -44,6 +44,18 @@ test('a start that fails leaves no session', async () => {
   assert.equal(engine.calls.at(-1), 'close session');
 });
 
+test('a start that fails is told, also when its session cannot be closed', async () => {
+  const { engine, sessions } = made();
+  engine.start = (what) => {
+    if (!what.startsWith('exchange')) return;
+    const [session] = engine.sessions;
+    assert.ok(session);
+    session.close = () => Promise.reject(new Error('not closed'));
+    throw new Error('held by somebody');
+  };
+  await assert.rejects(sessions.exchange(SHOP, 'orders', 8080), /held by somebody/);
+});
+
 test('a connection that fails is tried anew by the next start', async () => {
   const { engine, sessions } = made();
   engine.start = () => Promise.reject(new Error('no cluster'));

@@ -153,10 +153,14 @@ export class Sessions {
     attachment.users++;
     try {
       await attachment.ready(options);
-      return await start(attachment);
-    } finally {
+      const started = await start(attachment);
       attachment.users--;
-      await this.#endUnused(attachment);
+      return started;
+    } catch (error) {
+      attachment.users--;
+      // Why it failed is what the user is to know, not that its end did, too.
+      await this.#endUnused(attachment).catch(() => undefined);
+      throw error;
     }
   }
 

@@ -1,8 +1,10 @@
 // The figures of the extension in a real editor, on the embedded cluster: a table, each with its target, and
 // target/bench/code.json. `make code-bench`, on a machine that has nothing else to do; `test/e2e/setup` has been run, and the package
-// was made. Fails when a figure of the release build is not what it should be.
+// was made. ONLY names one of the measures below. Fails when a figure of the release build is not what it should be.
 
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,13 +12,14 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 
 import { Figures } from '../../../bindings-node/bench/figures.mjs';
-import { startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
+import { PORT, startCluster, until } from '../../../bindings-node/test/support/cluster.mjs';
 import { freePort, openEditor } from './editor.mjs';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const MIB = 1024 * 1024;
 const SERVICES = 500;
 const RUNS = 5;
+const FLOWS = 500;
 
 const { profile } = createRequire(import.meta.url)('../../../bindings-node/lib/load.js').load();
 const figures = new Figures(profile());
@@ -33,10 +36,15 @@ spec: {selector: {app: none}, ports: [{port: 80}]}
 `;
 fs.writeFileSync(many, ['\napiVersion: v1\nkind: Namespace\nmetadata: {name: many}\n', ...Array.from({ length: SERVICES }, service)].join('---'));
 try {
-  vsix();
-  await on({ services: ['orders', 'stock'] }, inside);
-  await on({ services: ['orders', 'stock'] }, f5);
-  await on({ apply: many }, tree);
+  const measures = {
+    vsix,
+    inside: () => on({ services: ['orders', 'stock'] }, inside),
+    f5: () => on({ services: ['orders', 'stock'] }, f5),
+    tree: () => on({ apply: many }, tree),
+    stall: () => on({ services: ['orders'], apply: many }, stall),
+  };
+  const { ONLY: only } = process.env;
+  for (const [name, measure] of Object.entries(measures)) if (only === undefined || only === name) await measure();
 } finally {
   fs.rmSync(folder, { recursive: true });
 }
@@ -160,4 +168,86 @@ async function f5(cluster) {
     await window.close();
   }
   tell('code.f5', 's', took, 3);
+}
+
+/**
+ * The longest time for which the extension host does nothing but ours: at first use, during an exchange, while 500 Services are shown,
+ * at 500 flows a second in the traffic panel. Of each run the longest of all that.
+ */
+async function stall(cluster) {
+  const took = [];
+  for (let run = 0; run < 3; run++) {
+    const control = path.join(folder, `stall-${run}`);
+    const server = http.createServer((_, response) => response.end('mine')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const window = await openEditor({
+      name: 'bench-stall',
+      env: { KUBECONFIG: cluster.kubeconfig, KUBETETHER_STALL: control },
+      extensions: [fileURLToPath(new URL('stall', import.meta.url))],
+    });
+    const phases = {
+      first: async () => {
+        await window.showViews();
+        await window.row('Service orders, ports').waitFor();
+      },
+      exchange: () => window.exchange('orders', server.address().port),
+      [`tree.${SERVICES}`]: async () => {
+        await window.row('Namespace many').click();
+        await window.row('Service service-000').waitFor();
+      },
+      [`flows.${FLOWS}`]: async () => {
+        await window.showTraffic();
+        await load(cluster);
+        await window.traffic.locator('#summary', { hasText: 'older not kept' }).waitFor();
+      },
+      stop: async () => {
+        await window.command('Stop All');
+        await window.row('orders comes to').waitFor({ state: 'detached' });
+      },
+    };
+    let longest = 0;
+    try {
+      let before;
+      for (const [phase, task] of [...Object.entries(phases), ['end', () => {}]]) {
+        fs.writeFileSync(`${control}.new`, phase);
+        fs.renameSync(`${control}.new`, control);
+        if (before !== undefined) {
+          const result = `${control}.${before}`;
+          await until(`${before} is measured`, () => fs.existsSync(result));
+          const { ms, in: entered, at } = JSON.parse(fs.readFileSync(result, 'utf8'));
+          console.log(`  code.stall ${before}: ${ms.toFixed(1)} ms in ${entered}: ${at.join(', ')}`);
+          longest = Math.max(longest, ms);
+        }
+        if (phase !== 'end') await until(`${phase} begins`, () => fs.existsSync(`${control}.${phase}.begun`));
+        await window.step(phase, task);
+        before = phase;
+      }
+    } finally {
+      await window.close();
+      server.close();
+    }
+    took.push(longest);
+  }
+  tell('code.stall', 'ms', took, 10);
+}
+
+/** So many requests a second from inside the cluster, each on a connection of its own, until the panel has more than it keeps. */
+async function load(cluster) {
+  const { spec } = await cluster.service('orders');
+  const ask = async () => {
+    const request = http.get({ host: spec.clusterIP, port: PORT, agent: false });
+    const [response] = await once(request, 'response');
+    response.resume();
+    await once(response, 'close');
+  };
+  const asked = [];
+  const start = performance.now();
+  while (asked.length < FLOWS * 6) {
+    const due = Math.min(FLOWS * 6, Math.floor(((performance.now() - start) / 1000) * FLOWS));
+    while (asked.length < due) asked.push(ask());
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await Promise.all(asked);
+  const rate = asked.length / ((performance.now() - start) / 1000);
+  console.log(`  ${rate.toFixed(0)} flows a second`);
 }
