@@ -17,7 +17,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{self, Options, Renewal, Unreachable};
+use super::client::{self, Heard, Options, Renewal, Unreachable};
 use super::names;
 use crate::backoff::{Backoff, Pace};
 use crate::{Config, Deadline, Error, ErrorCode, Result};
@@ -207,15 +207,22 @@ impl Cluster {
         call: impl Future<Output = kube::Result<T>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         let limit = deadline.at_most(REQUEST).instant();
-        let call = tokio::time::timeout_at(limit, call);
         Box::pin(async move {
-            match call.await {
+            let heard = Heard::default();
+            match tokio::time::timeout_at(limit, heard.over(call)).await {
                 Ok(Ok(value)) => Ok(value),
                 Ok(Err(error)) => Err(self.explain(verb, object, error)),
                 Err(_) => {
                     let what = format_args!("{verb} {object} in namespace {}", self.namespace).to_string();
-                    let hint = format!("see whether {} answers", self.server);
-                    Err(Error::deadline(what).on(object).try_this(hint))
+                    let error = Error::deadline(what).on(object);
+                    Err(match heard.last() {
+                        Some(busy) => {
+                            error.because(format!("{} answered {busy} so far", self.server)).try_this(
+                                "it is too busy, or cannot reach its own backend; try again in a while",
+                            )
+                        }
+                        None => error.try_this(format!("see whether {} answers", self.server)),
+                    })
                 }
             }
         })
