@@ -91,8 +91,8 @@ class Handle extends Referable {
   }
 
   /** @protected */
-  _ask(question) {
-    return ask(question, this.#handle);
+  _ask(question, after) {
+    return ask(question, this.#handle, after);
   }
 
   /** @protected */

@@ -193,6 +193,12 @@ export declare class Session extends Handle {
   exchange(target: string, options: ExchangeOptions): Promise<Exchange>;
   /** Opens a local port that leads to a place in the cluster: `db:5432`, `pod/db-0:5432`, `kube-dns.kube-system:53/udp`. */
   forward(destination: string, options?: ForwardOptions): Promise<Forward>;
+  /**
+   * The connections and UDP associations that go through its handles, one by one: those that are open, and those that ended
+   * since an earlier answer, of which `after` is `next`. Without it all that is remembered: the last 1024 that ended, also of
+   * handles that are closed. Who looks often enough is told of each of them once; the others are counted in `missed`.
+   */
+  flows(after?: number): Flows;
   /** What the cluster says of kubetether's pods in the namespace: conditions, events, last log lines. */
   evidence(options?: Abortable): Promise<readonly string[]>;
   /** A subscription of its own to what happens from now on. */
@@ -330,6 +336,69 @@ export interface Stats {
   readonly sent: number;
   /** Bytes that came from the cluster. */
   readonly received: number;
+}
+
+/** The connections of a session, and its UDP associations. */
+export interface Flows {
+  /** Those that are open, in the order in which they began. Of more than 4096 the latest. */
+  readonly open: readonly Flow[];
+  /** Those that ended since the last look, in the order in which they ended. */
+  readonly ended: readonly Flow[];
+  /** How many more ended since then, and are forgotten. */
+  readonly missed: number;
+  /** What to ask with next. */
+  readonly next: number;
+}
+
+/** One connection, or one association of UDP. */
+export interface Flow {
+  /** Tells the flows of a session apart: counted from 1, never used twice. */
+  readonly number: number;
+  /** The `id` of the handle that it goes through. */
+  readonly handle: number;
+  readonly mode: 'exchange' | 'forward';
+  readonly protocol: 'tcp' | 'udp';
+  /** The address and port of the caller: of an exchange as the cluster sees it, of a forward one of this machine. */
+  readonly from: string;
+  /** Where it goes: the local endpoint of an exchange, the destination of a forward. */
+  readonly to: string;
+  /** Of an exchange the Service's port, of a forward the local one. */
+  readonly port: number;
+  /** When it began: RFC 3339. */
+  readonly began: string;
+  /** Seconds that it lasted, or lasts so far. */
+  readonly duration: number;
+  /** Bytes that went to the cluster. */
+  readonly sent: number;
+  /** Bytes that came from the cluster. */
+  readonly received: number;
+  /** How it ended; absent while it is open. */
+  readonly end?: FlowEnd;
+}
+
+/** How a flow ended. Later versions may know more: let a `switch` have a default. */
+export interface FlowEnd {
+  /**
+   * - `finished`: both sides were done.
+   * - `closed`: cut, since its handle or the session ended.
+   * - `reset_here`: by the end on this machine, the local endpoint of an exchange or the caller of a forward.
+   * - `reset_there`: by the end in the cluster, the caller of an exchange or the destination of a forward.
+   * - `refused`: never let through; the reason says why.
+   * - `given_up`: by its caller, before it was answered.
+   * - `idle`: an association of UDP that was silent for too long, or had to give way to others.
+   * - `lost`: what it went through is gone, as an agent; the reason says what.
+   */
+  readonly how:
+    | 'finished'
+    | 'closed'
+    | 'reset_here'
+    | 'reset_there'
+    | 'refused'
+    | 'given_up'
+    | 'idle'
+    | 'lost';
+  /** Why, of those that were refused or lost. */
+  readonly reason?: string;
 }
 
 export interface Safety {

@@ -80,9 +80,9 @@ function call(method, handle, options, { session = {}, signal, waits = false } =
   });
 }
 
-/** What the handle answers at once. */
-function ask(question, handle) {
-  return parse(native().ask(question, handle));
+/** What the handle answers at once; `after` is how much the asker knows already, where that matters. */
+function ask(question, handle, after) {
+  return parse(native().ask(question, handle, after));
 }
 
 /** A subscription to the events of a session. */

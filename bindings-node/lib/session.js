@@ -78,6 +78,14 @@ class Session extends Handle {
     }
   }
 
+  /** The connections that go through its handles: those that are open, and those that ended since the answer with `next`. */
+  flows(after = 0) {
+    if (!Number.isSafeInteger(after) || after < 0) {
+      throw new TypeError(`flows(): ${String(after)} is not the \`next\` of an earlier answer`);
+    }
+    return this._ask('flows', after);
+  }
+
   /** What the cluster says of kubetether's pods in the namespace: conditions, events, last log lines. */
   evidence({ signal } = {}) {
     return this._call('evidence', {}, { signal });

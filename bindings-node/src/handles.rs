@@ -147,11 +147,13 @@ pub(crate) fn begin(
     })
 }
 
-/// The table of questions, which are answered at once: a line for each. `None` when the handle has no such.
-pub(crate) fn ask(handle: &Handle, question: &str) -> Option<String> {
+/// The table of questions, which are answered at once: a line for each. `after` is how much the asker knows already, where
+/// that matters. `None` when the handle has no such.
+pub(crate) fn ask(handle: &Handle, question: &str, after: u64) -> Option<String> {
     use Handle as H;
     Some(match (question, handle) {
         ("state", H::Session(session)) => session.state(),
+        ("flows", H::Session(session)) => session.flows(after),
         ("state", H::Exchange(exchange)) => exchange.state(),
         ("stats", H::Exchange(exchange)) => exchange.stats(),
         ("safety", H::Exchange(exchange)) => exchange.safety(),

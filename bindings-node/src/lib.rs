@@ -84,14 +84,15 @@ impl Engine {
         self.table.cancel(call);
     }
 
-    /// What a handle answers at once, as JSON.
+    /// What a handle answers at once, as JSON; `after` is how much the asker knows already, where that matters.
     ///
     /// # Errors
     /// There is no such question, or no such handle: a fault of the package.
     #[napi]
-    pub fn ask(&self, question: String, handle: u32) -> napi::Result<String> {
+    pub fn ask(&self, question: String, handle: u32, after: Option<i64>) -> napi::Result<String> {
         let on = self.table.get(handle);
-        on.and_then(|handle| handles::ask(&handle, &question)).ok_or_else(|| unknown(&question))
+        let after = after.and_then(|after| u64::try_from(after).ok()).unwrap_or_default();
+        on.and_then(|handle| handles::ask(&handle, &question, after)).ok_or_else(|| unknown(&question))
     }
 
     /// Opens a subscription to a session's events; 0 when there is no such session.

@@ -70,7 +70,7 @@ test('settings have the keys of the schema', () => {
 test('answers have the fields of the schema', () => {
   const { fromSchema } = require('../lib/names.js');
   const pairs = [['State'], ['Stats'], ['Safety'], ['Port'], ['HandleInfo', 'Handle'], ['Unseen'], ['Status'], ['SessionStatus'],
-    ['ServiceStatus'], ['Cleaned'], ['ErrorInfo', 'Error'], ['Recovered']];
+    ['ServiceStatus'], ['Cleaned'], ['ErrorInfo', 'Error'], ['Recovered'], ['Flows'], ['Flow'], ['FlowEnd']];
   for (const [ours, theirs = ours] of pairs) {
     assert.deepEqual(properties(ours).sort(), Object.keys(fromSchema(schema[theirs].properties)).sort(), ours);
   }

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub use self::care::{clean, recover, status};
 use self::runtime::Runtime;
 use crate::{
-    Config, Deadline, Destination, Error, Event, ExchangeOptions, ExchangedPort, ForwardOptions, HandleId,
-    HandleState, Result, SessionState, Stats, Target, To,
+    Config, Deadline, Destination, Error, Event, ExchangeOptions, ExchangedPort, Flows, ForwardOptions,
+    HandleId, HandleState, Result, SessionState, Stats, Target, To,
 };
 
 /// A [`Session`](crate::Session) whose calls block.
@@ -88,6 +88,12 @@ impl Session {
     #[must_use]
     pub fn events(&self) -> Events {
         Events { inner: self.inner.events(), runtime: self.runtime.clone() }
+    }
+
+    /// See [`Session::flows`](crate::Session::flows).
+    #[must_use]
+    pub fn flows(&self, after: u64) -> Flows {
+        self.inner.flows(after)
     }
 
     /// Where it stands.

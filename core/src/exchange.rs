@@ -30,8 +30,9 @@ pub(crate) use self::kept::Kept;
 pub(crate) use self::removal::{Useless, in_background};
 use self::safe::Safe;
 pub(crate) use self::wait::start_when_free;
+use crate::flow::Counters;
 use crate::life::Life;
-use crate::stats::{Counters, Stats};
+use crate::stats::Stats;
 use crate::to::Local;
 use crate::{Deadline, HandleId, HandleState, Result, Safety};
 

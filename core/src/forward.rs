@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use self::resolve::Resolver;
 use crate::cluster::agent_link::Health;
 use crate::descriptors;
+use crate::flow::{Counted, Counters, FlowEnd};
 use crate::gateway::User;
 use crate::life::Life;
 use crate::session::Shared;
-use crate::stats::{Counted, Counters, Stats};
+use crate::stats::Stats;
 use crate::target::Protocol;
 use crate::{Deadline, Destination, Error, ErrorCode, HandleId, HandleState, Result};
 
@@ -190,7 +191,9 @@ pub(crate) async fn start(
             shared: shared.clone(),
             life: life.clone(),
             resolver: Resolver::new(destination.clone()),
-            counters: Counters::default(),
+            counters: shared.flows.handle(life.id(), "forward", destination.protocol),
+            name: destination.to_string().into(),
+            port: address.port(),
             ending: CancellationToken::new(),
             _gateway: shared.gateway.user(),
         });
@@ -220,6 +223,10 @@ struct Route {
     life: Arc<Life>,
     resolver: Resolver,
     counters: Counters,
+    /// The destination, for people.
+    name: Arc<str>,
+    /// The local one.
+    port: u16,
     /// Ends the connections that are open.
     ending: CancellationToken,
     /// While there is a forward, a gateway that is lost is replaced.
@@ -266,7 +273,11 @@ async fn serve(listener: Listener, route: Arc<Route>, most: usize) {
         let mut accepting = std::pin::pin!(listener.serve(route.clone(), most));
         loop {
             tokio::select! {
-                _ = route.life.end_wanted() => break,
+                _ = route.life.end_wanted() => {
+                    // Before the port goes: what ends with it is closed, and not idle.
+                    route.ending.cancel();
+                    break;
+                }
                 Ok(()) = health.changed() => route.life.set(match &*health.borrow_and_update() {
                     Health::Up => HandleState::Active,
                     Health::Down(reason) => HandleState::Degraded(reason.clone()),
@@ -277,7 +288,6 @@ async fn serve(listener: Listener, route: Arc<Route>, most: usize) {
     };
     // With it the local port is closed.
     taking.await;
-    route.ending.cancel();
     route.life.end(HandleState::Closed, Ok(()));
 }
 
@@ -300,9 +310,9 @@ async fn accept(listener: &TcpListener, route: &Arc<Route>, places: &Arc<Semapho
             continue;
         }
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((socket, from)) => {
                 short = false;
-                let counted = route.counters.connection();
+                let counted = route.begin(from);
                 let task = route.clone().connection(socket, counted);
                 route.shared.tasks.spawn("forwarded connection", async move {
                     task.await;
@@ -318,6 +328,11 @@ async fn accept(listener: &TcpListener, route: &Arc<Route>, places: &Arc<Semapho
 }
 
 impl Route {
+    /// A flow of this caller's.
+    fn begin(&self, from: SocketAddr) -> Counted {
+        self.counters.begin(from, &self.name, self.port)
+    }
+
     async fn connection(self: Arc<Self>, socket: TcpStream, counted: Counted) {
         let through = async {
             let mut early = Early::default();
@@ -329,19 +344,22 @@ impl Route {
                     tally.sent.fetch_add(early, Ordering::Relaxed);
                     let flow = relay_tallied(stream, socket, std::future::pending(), tally).await;
                     tracing::debug!(sent = early + flow.sent, received = flow.received, end = ?flow.end, "connection ended");
+                    FlowEnd::of(flow.end)
                 }
                 Err(error) => {
                     tracing::debug!(error = error.report(), "a forwarded connection was refused");
-                    counted.refused();
                     // The caller shall see a reset, not an orderly end.
                     let _ = socket.set_zero_linger();
+                    // One that has reset the connection itself has no address any more.
+                    if socket.peer_addr().is_err() { FlowEnd::GivenUp } else { never_opened(&error) }
                 }
             }
         };
-        tokio::select! {
-            () = through => {}
-            () = self.ending.cancelled() => {}
-        }
+        let end = tokio::select! {
+            end = through => end,
+            () = self.ending.cancelled() => FlowEnd::Closed,
+        };
+        counted.end(end);
     }
 
     /// A stream whose far end has dialled the destination. What the caller says before that goes along.
@@ -397,6 +415,15 @@ type Caller<'a> = (&'a TcpStream, &'a mut Early);
 fn may_be_tried_again(error: &Error, caller: Option<&Caller<'_>>) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
     caller.is_none_or(|(_, early)| !early.may_have_arrived()) || matches!(source, Some(OpenError::Refused(_)))
+}
+
+/// What the error of a flow that was not opened means for it.
+fn never_opened(error: &Error) -> FlowEnd {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
+    match source {
+        Some(OpenError::Refused(refusal)) => FlowEnd::refused(refusal),
+        _ => FlowEnd::Refused(error.to_string()),
+    }
 }
 
 fn refused(destination: &Destination, host: &str, error: OpenError) -> Error {

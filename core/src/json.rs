@@ -5,6 +5,7 @@
 
 mod care;
 mod event;
+mod flow;
 mod info;
 
 use std::error::Error as StdError;
@@ -195,6 +196,7 @@ pub(crate) fn schemas(generator: &mut schemars::SchemaGenerator) {
     generator.subschema_for::<ErrorShape>();
     generator.subschema_for::<SafetyShape>();
     generator.subschema_for::<StatsShape>();
+    generator.subschema_for::<flow::FlowsShape>();
     generator.subschema_for::<SessionInfo>();
     generator.subschema_for::<ExchangeInfo>();
     generator.subschema_for::<ForwardInfo>();

@@ -37,6 +37,7 @@ mod ending;
 mod error;
 mod event;
 mod exchange;
+mod flow;
 mod forward;
 mod gateway;
 pub mod host;
@@ -63,13 +64,14 @@ pub use crate::deadline::Deadline;
 pub use crate::error::{Error, ErrorClass, ErrorCode, Result};
 pub use crate::event::{Event, Events, HandleId, HandleInfo};
 pub use crate::exchange::{Exchange, ExchangeOptions, ExchangedPort};
+pub use crate::flow::{Flow, FlowEnd, Flows};
 pub use crate::forward::{Forward, ForwardOptions};
 pub use crate::namespace::{create_namespace, delete_namespace};
 pub use crate::safety::{ClientDeath, InterceptorDeath, Safety};
 pub use crate::session::Session;
 pub use crate::state::{HandleState, SessionState};
 pub use crate::stats::Stats;
-pub use crate::target::{Destination, Target, TargetKind};
+pub use crate::target::{Destination, Protocol, Target, TargetKind};
 pub use crate::to::{Local, To};
 
 /// The README's examples, compiled.

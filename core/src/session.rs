@@ -19,6 +19,7 @@ use crate::cluster::evidence;
 use crate::cluster::names::{KUBETETHER, MANAGED_BY};
 use crate::event::Events;
 use crate::exchange::{self, Exchange, ExchangeOptions};
+use crate::flow::Flows;
 use crate::forward::{self, Forward, ForwardOptions};
 use crate::life::Life;
 use crate::{Config, Deadline, Destination, Error, ErrorCode, Result, SessionState, Target, To};
@@ -159,6 +160,17 @@ impl Session {
     #[must_use]
     pub fn events(&self) -> Events {
         self.shared.hub.subscribe()
+    }
+
+    /// The connections and UDP associations that go through the session's handles, one by one: those that are open, and
+    /// those that ended since an earlier answer, of which `after` is [`next`](Flows::next); 0 asks for all that is
+    /// remembered. The session remembers the last 1,024 that ended, also of handles that are over, and counts those that it
+    /// [missed](Flows::missed) to tell. Who looks often enough is told of each of them once.
+    ///
+    /// Never waits, and asks nobody.
+    #[must_use]
+    pub fn flows(&self, after: u64) -> Flows {
+        self.shared.flows.tell(after)
     }
 
     /// Where it stands.

@@ -127,14 +127,18 @@ pub struct Destination {
 
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Protocol {
+#[non_exhaustive]
+pub enum Protocol {
+    /// Connections.
     Tcp,
+    /// Datagrams.
     Udp,
 }
 
 impl Protocol {
-    /// As Kubernetes writes it.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// As Kubernetes writes it: `TCP` or `UDP`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",

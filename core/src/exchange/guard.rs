@@ -25,9 +25,9 @@ use super::plan::Plan;
 use super::safe::{Nets, Safe};
 use super::stop;
 use crate::cluster::agent_link::Health;
+use crate::flow::Counters;
 use crate::life::Life;
 use crate::session::{Part, Reservation, Shared};
-use crate::stats::Counters;
 use crate::{Deadline, Error, HandleState};
 
 /// A link that was told to be down for this long, while the API server answers, may be one to a node that is lost: its

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kubetether_link::{Incoming, Link, Open, Refusal, RefusalCode, relay_tallied};
 use tokio_util::sync::CancellationToken;
 
+use crate::flow::{Counters, FlowEnd};
 use crate::life::Life;
 use crate::local;
-use crate::stats::Counters;
 use crate::tasks::Tasks;
 use crate::to::Local;
 
@@ -21,6 +21,8 @@ pub(crate) struct Locals(Arc<HashMap<u16, Endpoint>>);
 #[derive(Debug)]
 struct Endpoint {
     local: Local,
+    /// The same for people.
+    name: Arc<str>,
     /// Whether it has refused ever since it was told that it does.
     refuses: AtomicBool,
 }
@@ -28,7 +30,10 @@ struct Endpoint {
 impl Locals {
     /// By the Service's port.
     pub(crate) fn new(locals: HashMap<u16, Local>) -> Self {
-        let endpoint = |local| Endpoint { local, refuses: AtomicBool::new(false) };
+        let endpoint = |local: Local| {
+            let name = local.to_string().into();
+            Endpoint { local, name, refuses: AtomicBool::new(false) }
+        };
         Self(Arc::new(locals.into_iter().map(|(port, local)| (port, endpoint(local))).collect()))
     }
 }
@@ -100,17 +105,17 @@ impl Inbound {
                 .refuse(Refusal::new(RefusalCode::Unsupported, "only connections of callers are taken here"));
             return;
         };
-        let counted = self.counters.connection();
         let Some(endpoint) = self.locals.0.get(&port) else {
-            counted.refused();
-            incoming.refuse(Refusal::new(RefusalCode::NotAllowed, format!("port {port} is not exchanged")));
+            let refusal = Refusal::new(RefusalCode::NotAllowed, format!("port {port} is not exchanged"));
+            self.counters.begin(from, &"".into(), port).end(FlowEnd::refused(&refusal));
+            incoming.refuse(refusal);
             return;
         };
+        let counted = self.counters.begin(from, &endpoint.name, port);
         let local = &endpoint.local;
         let connected = tokio::select! {
             connected = local::connect(local) => connected,
-            // The caller gave up.
-            () = incoming.cancelled() => return,
+            () = incoming.cancelled() => return counted.end(FlowEnd::GivenUp),
         };
         match connected {
             Ok(socket) => {
@@ -118,10 +123,11 @@ impl Inbound {
                 let ending = self.ending.cancelled();
                 let flow = relay_tallied(incoming.accept(), socket, ending, counted.tally()).await;
                 tracing::debug!(port, %from, sent = flow.sent, received = flow.received, end = ?flow.end, "connection ended");
+                counted.end(FlowEnd::of(flow.end));
             }
             Err(refusal) => {
                 tracing::debug!(port, %from, %local, %refusal, "the local endpoint refused");
-                counted.refused();
+                counted.end(FlowEnd::refused(&refusal));
                 if let Some(text) = endpoint.refused(&refusal) {
                     self.life.notice(text);
                 }

@@ -19,7 +19,7 @@ use crate::cluster::pod_wait::{self, Controller};
 use crate::cluster::{calls, lease, names};
 use crate::life::Life;
 use crate::session::{Reservation, Shared};
-use crate::stats::Counters;
+use crate::target::Protocol;
 use crate::target::{Target, TargetKind};
 use crate::to::To;
 use crate::{Deadline, Error, ErrorCode, HandleState, Result};
@@ -136,7 +136,7 @@ impl<'a> Start<'a> {
         self.plan = Some(plan.clone());
 
         self.life.progress(2, STEPS, "starting the interceptor");
-        let counters = Counters::default();
+        let counters = self.shared.flows.handle(self.life.id(), "exchange", Protocol::Tcp);
         self.stand(&found, &plan).await?;
         let Some(kept) = &self.kept else { return Err(Error::new(ErrorCode::Internal, "no interceptor")) };
         let (link, pod, interceptor) = (kept.link.clone(), kept.pod.clone(), kept.interceptor.name.clone());

@@ -11,8 +11,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{BREATH, DIAL, GATEWAY, Route, refused};
-use crate::stats::Counted;
+use super::{BREATH, DIAL, GATEWAY, Route, never_opened, refused};
+use crate::flow::{Counted, FlowEnd};
 use crate::{Deadline, Error, ErrorCode, Result};
 
 /// An association without a datagram either way for this long has ended; the gateway's time is the same.
@@ -68,7 +68,7 @@ pub(super) async fn serve(socket: Arc<UdpSocket>, route: &Arc<Route>, most: usiz
             route: route.clone(),
             socket: socket.clone(),
             peer: from,
-            counted: route.counters.connection(),
+            counted: route.begin(from),
         };
         route.shared.tasks.spawn("forwarded datagrams", association.serve(taken));
     }
@@ -100,21 +100,21 @@ impl Association {
             match Box::pin(self.route.associate(Deadline::after(GATEWAY))).await {
                 Ok(association) => {
                     let end = self.carry(association, datagrams).await;
-                    if matches!(end, Some(ResetCode::Refused | ResetCode::Unreachable)) {
-                        self.counted.refused();
-                    }
                     tracing::debug!(end = end.map(tracing::field::display), "association ended");
+                    end.map_or(FlowEnd::Idle, FlowEnd::cut)
                 }
                 Err(error) => {
                     tracing::debug!(error = error.report(), "a forwarded association was refused");
-                    self.counted.refused();
+                    never_opened(&error)
                 }
             }
         };
-        tokio::select! {
-            () = through => {}
-            () = ending.cancelled() => {}
-        }
+        let end = tokio::select! {
+            biased;
+            () = ending.cancelled() => FlowEnd::Closed,
+            end = through => end,
+        };
+        self.counted.end(end);
     }
 
     /// Passes datagrams both ways. Returns with what the cluster's side has ended it, or `None` when it was idle or its peer

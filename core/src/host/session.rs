@@ -60,6 +60,12 @@ impl Session {
         json(&self.0.get().state())
     }
 
+    /// [`flows`](crate::Session::flows): `Flows`.
+    #[must_use]
+    pub fn flows(&self, after: u64) -> String {
+        json(&self.0.get().flows(after))
+    }
+
     /// [`evidence`](crate::Session::evidence): a list of texts.
     pub fn evidence(&self) -> Call<String> {
         self.0.call(|session, _| async move { Ok(json(&session.evidence().await)) })

@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::{
-    ClientDeath, Error, ErrorCode, Event, HandleId, HandleInfo, HandleState, InterceptorDeath, Safety,
-    SessionState, Stats,
+    ClientDeath, Error, ErrorCode, Event, Flow, FlowEnd, Flows, HandleId, HandleInfo, HandleState,
+    InterceptorDeath, Protocol, Safety, SessionState, Stats,
 };
 
 fn told(value: &impl serde::Serialize) -> Value {
@@ -64,6 +64,45 @@ fn events_have_a_type_and_keep_their_fields() {
     ] {
         assert_eq!(told(&event), expected);
     }
+}
+
+#[test]
+fn flows() {
+    let id = HandleId(3);
+    let open = Flow {
+        number: 7,
+        handle: id,
+        mode: "exchange",
+        protocol: Protocol::Tcp,
+        from: "10.0.0.7:40000".into(),
+        to: "127.0.0.1:8080".into(),
+        port: 80,
+        began: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+        duration: Duration::from_millis(250),
+        sent: 3,
+        received: 4,
+        end: None,
+    };
+    let ends = [
+        (FlowEnd::Finished, json!({"how": "finished"})),
+        (FlowEnd::ResetHere, json!({"how": "reset_here"})),
+        (FlowEnd::Refused("name not found".into()), json!({"how": "refused", "reason": "name not found"})),
+    ];
+    let shown = json!({
+        "number": 7, "handle": 3, "mode": "exchange", "protocol": "tcp", "from": "10.0.0.7:40000",
+        "to": "127.0.0.1:8080", "port": 80, "began": "1970-01-01T00:00:01.500Z", "duration": 0.25, "sent": 3, "received": 4
+    });
+    let ended = ends.iter().map(|(_, end)| {
+        let mut flow = shown.clone();
+        flow["protocol"] = "udp".into();
+        flow["end"] = end.clone();
+        flow
+    });
+    let expected = json!({"open": [shown], "ended": ended.collect::<Vec<_>>(), "missed": 1, "next": 9});
+    let ended =
+        ends.iter().map(|(end, _)| Flow { protocol: Protocol::Udp, end: Some(end.clone()), ..open.clone() });
+    let flows = Flows { ended: ended.collect(), open: vec![open], missed: 1, next: 9 };
+    assert_eq!(told(&flows), expected);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
 use crate::exchange::{self, Kept, Useless};
+use crate::flow::Ledger;
 use crate::gateway::GatewaySlot;
 use crate::life::Life;
 use crate::tasks::Tasks;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// Tasks that the session's end waits for.
     chores: TaskTracker,
     pub(crate) links: Links,
+    pub(crate) flows: Ledger,
     pub(crate) ending: Ending,
     pub(crate) gateway: GatewaySlot,
     /// Under which Lease it stands.
@@ -140,6 +142,7 @@ impl Shared {
             tasks,
             chores: TaskTracker::new(),
             links,
+            flows: Ledger::default(),
             ending: Ending::new(),
             gateway: GatewaySlot::default(),
             tenure: Tenure::default(),

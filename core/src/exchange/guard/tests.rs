@@ -15,7 +15,7 @@ use crate::cluster::pod_wait::AgentPod;
 use crate::event::Hub;
 use crate::exchange::interceptor::Interceptor;
 use crate::exchange::service;
-use crate::{Config, To};
+use crate::{Config, Protocol, To};
 
 const NAME: &str = "kt-orders-0123456789";
 const NOTHING: [&str; 0] = [];
@@ -54,7 +54,8 @@ impl Setup {
         );
         let life = Life::new(&Arc::new(Hub::new()), "exchange", "orders");
         life.set(HandleState::Active);
-        let guard = Guard::new(shared, life, plan, Counters::default());
+        let counters = shared.flows.handle(life.id(), "exchange", Protocol::Tcp);
+        let guard = Guard::new(shared, life, plan, counters);
         Self { fake, guard, kept, note }
     }
 
