@@ -32,14 +32,16 @@ if (tests) {
     format: 'cjs',
   });
 } else {
-  await build({
+  const { metafile } = await build({
     ...common,
     entryPoints: ['src/extension.ts'],
     outfile: 'dist/extension.js',
     format: 'cjs',
     external: ['vscode'],
     minify: process.argv.includes('--release'),
+    metafile: true,
   });
+  tellLicences(Object.keys(metafile.inputs));
   // The page of the traffic panel.
   await build({
     ...common,
@@ -51,6 +53,18 @@ if (tests) {
     minify: process.argv.includes('--release'),
   });
   copyNative();
+}
+
+/** Writes down whose work is in the bundle, as its licences ask. */
+function tellLicences(inputs) {
+  const folders = new Set(inputs.flatMap((input) => input.match(/^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//)?.[1] ?? []));
+  const texts = [...folders].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(fs.readFileSync(path.join(here, folder, 'package.json'), 'utf8'));
+    const file = fs.readdirSync(path.join(here, folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? '' : fs.readFileSync(path.join(here, folder, file), 'utf8').trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  });
+  fs.writeFileSync(path.join(here, 'dist/third-party-licences.txt'), texts.join('\n---\n\n'));
 }
 
 function copyNative() {

@@ -175,11 +175,9 @@ async fn keep(shared: Arc<Shared>, link: AgentLink, teller: Teller) {
 /// Asks the gateway's pod of now whether it may be taken away; it may when it has none that runs.
 async fn ask_again(shared: &Shared, gateway: &Gateway, deadline: Deadline) -> Result<bool> {
     let cluster = &shared.cluster;
-    let Some(job) = cluster.find::<Job>(&gateway.name, deadline).await? else { return Ok(true) };
-    // Another one of that name is somebody else's.
-    let same = job.metadata.uid.as_deref() == Some(gateway.uid.as_str());
-    if !same || job::is_bereft(cluster, &job, deadline).await? {
-        return Ok(true);
+    match job::find_same(cluster, &gateway.name, &gateway.uid, deadline).await? {
+        Some(job) if !job::is_bereft(cluster, &job, deadline).await? => {}
+        _ => return Ok(true),
     }
     let limit = deadline.at_most(ASK);
     let pod = pod_wait::running(cluster, Controller { kind: "Job", instance: &gateway.name }, limit).await?;

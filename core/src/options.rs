@@ -34,8 +34,16 @@ const CLOSE: Duration = Duration::from_secs(20);
 /// [`Config`](ErrorCode::Config) with the place and the keys there are.
 pub fn read<T: Options>(json: &str) -> Result<T> {
     let json = if json.trim().is_empty() { "{}" } else { json };
-    serde_json::from_str(json).map_err(|error| {
-        Error::new(ErrorCode::Config, format!("the options of {}: {error}", T::NAME))
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let read =
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match error.path().to_string() {
+            whole if whole == "." => error.inner().to_string(),
+            key => format!("`{key}`: {}", error.inner()),
+        });
+    // Behind the object there may be nothing.
+    let read = read.and_then(|read| deserializer.end().map(|()| read).map_err(|error| error.to_string()));
+    read.map_err(|problem| {
+        Error::new(ErrorCode::Config, format!("the options of {}: {problem}", T::NAME))
             .try_this("see the schema for the keys there are; durations are seconds, as a number")
     })
 }

@@ -5,6 +5,7 @@ mod parts;
 mod pulse;
 mod shared;
 mod tenure;
+mod who;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::parts::Part;
-pub(crate) use self::shared::{Reservation, Shared, who};
+pub(crate) use self::shared::{Reservation, Shared};
+pub(crate) use self::who::who;
 use crate::cluster::evidence;
 use crate::cluster::names::{KUBETETHER, MANAGED_BY};
 use crate::event::Events;

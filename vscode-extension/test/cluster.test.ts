@@ -119,6 +119,27 @@ test('a cluster that is not there is told', async () => {
   await assert.rejects(api.list('/api'), { code: 'unreachable', message: /127\.0\.0\.1:1 does not answer/ });
 });
 
+test('a proxy-url leads to the cluster, and is told without its password where it cannot', async (t) => {
+  const through: string[] = [];
+  const proxy = http.createServer();
+  proxy.on('connect', (request, socket) => {
+    through.push(`${request.url} ${request.headers['proxy-authorization']}`);
+    // It takes the cluster's place.
+    socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"items":[]}'));
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  t.after(() => proxy.close());
+  const { port } = proxy.address() as AddressInfo;
+  const access = (url: string) => new Kubeconfig().add(config('http://cluster.invalid:6443').replace('{server:', `{proxy-url: "${url}", server:`), '/a/b').access('kind');
+  assert.deepEqual((await new Api(access(`http://ann:secret@127.0.0.1:${port}`)).list('/api')).items, []);
+  assert.deepEqual(through, [`cluster.invalid:6443 Basic ${Buffer.from('ann:secret').toString('base64')}`]);
+  for (const url of ['ftp://ann:secret@a', 'secret', 'socks4://secret']) {
+    await assert.rejects(new Api(access(url)).list('/api'), (error: Error) => error.message.includes('proxy-url') && !error.message.includes('secret'));
+  }
+});
+
 test('Services are watched, and read again after the watch has failed', async (t) => {
   let [lists, watches] = [0, 0];
   const object = (name: string) => ({ metadata: { name }, spec: { ports: [] } });

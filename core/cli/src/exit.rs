@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use kubetether::{Error, ErrorClass};
 
+use crate::screen::Screen;
+
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +24,8 @@ pub(crate) enum Exit {
     Ended = 6,
     /// A fault of kubetether itself.
     Internal = 70,
+    /// Done, but standard output could not be written.
+    Unwritten = 74,
     /// Ended at once by a second Ctrl-C, with things left in the cluster.
     Abandoned = 130,
 }
@@ -36,7 +40,15 @@ Exit codes:
   5    kubetether's agent could not do its work
   6    took too long, was cancelled while it started, or could not be put back
   70   a fault of kubetether itself
+  74   done, but its result could not be written to standard output
   130  ended at once by a second Ctrl-C, with things left in the cluster";
+
+impl Exit {
+    /// This, where what was done could be told as well.
+    pub(crate) fn unless_unwritten(self, screen: &Screen) -> Self {
+        if self == Self::Done && screen.is_unwritten() { Self::Unwritten } else { self }
+    }
+}
 
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
@@ -78,6 +90,7 @@ mod tests {
             Exit::Agent,
             Exit::Ended,
             Exit::Internal,
+            Exit::Unwritten,
             Exit::Abandoned,
         ] {
             let code = format!("\n  {:<5}", exit as u8);

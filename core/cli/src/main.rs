@@ -38,7 +38,9 @@ fn main() -> ExitCode {
         return usage(&Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
     }
     let task = match cli.command {
-        Command::Completions(args) => return completions::run(&args, &screen).into(),
+        Command::Completions(args) => {
+            return completions::run(&args, &screen).unless_unwritten(&screen).into();
+        }
         Command::Exchange(args) => Task::Session(args.work()),
         Command::Forward(args) => match args.work() {
             Ok(work) => Task::Session(work),
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         Command::Clean(args) => Task::Clean(args),
         Command::Recover(args) => Task::Recover(args),
     };
-    run(&cli.global, task, screen).into()
+    run(&cli.global, task, Arc::clone(&screen)).unless_unwritten(&screen).into()
 }
 
 /// What needs a cluster.

@@ -16,6 +16,8 @@ struct Inner {
     /// Whether standard error is a terminal that lines can be drawn over on.
     live: bool,
     progress: Option<String>,
+    /// Whether a result could not be written though somebody wanted it.
+    unwritten: bool,
 }
 
 // Progress longer than the terminal is wide would wrap, and could not be drawn over: wrapping is off
@@ -31,7 +33,7 @@ impl Screen {
     }
 
     pub(crate) fn over(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, live: bool) -> Self {
-        Self(Mutex::new(Inner { out, err, live, progress: None }))
+        Self(Mutex::new(Inner { out, err, live, progress: None, unwritten: false }))
     }
 
     /// Whether somebody sits at a terminal.
@@ -47,10 +49,21 @@ impl Screen {
         let text = tame(text);
         let mut inner = self.lock();
         inner.erase();
-        writeln!(inner.out, "{text}")?;
-        inner.out.flush()?;
+        let written = writeln!(inner.out, "{text}").and_then(|()| inner.out.flush());
+        // A reader that is gone has read enough; a full disk has not.
+        if let Err(error) = &written
+            && error.kind() != io::ErrorKind::BrokenPipe
+            && !std::mem::replace(&mut inner.unwritten, true)
+        {
+            let _ = writeln!(inner.err, "error: standard output cannot be written: {error}");
+        }
         inner.draw();
-        Ok(())
+        written
+    }
+
+    /// Whether a result could not be written, for another reason than that its reader is gone.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        self.lock().unwritten
     }
 
     /// Writes a line to standard error; if that fails there is nobody to tell.
@@ -160,6 +173,7 @@ impl Drop for LogLine {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     /// A writer whose bytes can be read while it is in use.
     #[derive(Clone, Default)]
@@ -205,6 +219,29 @@ pub(crate) mod tests {
         let drawn = format!("{}one{}", DRAW.0, DRAW.1);
         assert_eq!(err.text(), format!("{drawn}{ERASE}note\n{drawn}{ERASE}"));
         assert_eq!(out.text(), "");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_and_a_reader_that_is_gone_is_not() {
+        struct Failing(io::ErrorKind);
+        impl Write for Failing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for (kind, told) in [(io::ErrorKind::StorageFull, 1), (io::ErrorKind::BrokenPipe, 0)] {
+            let err = Sink::default();
+            let screen = Screen::over(Box::new(Failing(kind)), Box::new(err.clone()), false);
+            screen.result("one").unwrap_err();
+            screen.result("two").unwrap_err();
+            assert_eq!(err.text().matches("standard output cannot be written").count(), told);
+            assert_eq!(screen.is_unwritten(), told > 0);
+            let exit = Exit::Done.unless_unwritten(&screen);
+            assert_eq!(exit, if told > 0 { Exit::Unwritten } else { Exit::Done });
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Requests to the API server, each with a deadline, each failing with the object, the verb and the
 //! cluster's own words.
 
+mod answer;
 #[cfg(test)]
 pub(crate) mod fake;
 
@@ -17,7 +18,9 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{self, Options, Renewal, Unreachable};
+use self::answer::is_fault;
+pub(crate) use self::answer::{is_already_there, is_conflict, is_passing, retry_after};
+use super::client::{self, Heard, Options};
 use super::names;
 use crate::backoff::{Backoff, Pace};
 use crate::{Config, Deadline, Error, ErrorCode, Result};
@@ -207,15 +210,22 @@ impl Cluster {
         call: impl Future<Output = kube::Result<T>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         let limit = deadline.at_most(REQUEST).instant();
-        let call = tokio::time::timeout_at(limit, call);
         Box::pin(async move {
-            match call.await {
+            let heard = Heard::default();
+            match tokio::time::timeout_at(limit, heard.over(call)).await {
                 Ok(Ok(value)) => Ok(value),
                 Ok(Err(error)) => Err(self.explain(verb, object, error)),
                 Err(_) => {
                     let what = format_args!("{verb} {object} in namespace {}", self.namespace).to_string();
-                    let hint = format!("see whether {} answers", self.server);
-                    Err(Error::deadline(what).on(object).try_this(hint))
+                    let error = Error::deadline(what).on(object);
+                    Err(match heard.last() {
+                        Some(busy) => {
+                            error.because(format!("{} answered {busy} so far", self.server)).try_this(
+                                "it is too busy, or cannot reach its own backend; try again in a while",
+                            )
+                        }
+                        None => error.try_this(format!("see whether {} answers", self.server)),
+                    })
                 }
             }
         })
@@ -258,126 +268,6 @@ impl Cluster {
             }
         }
     }
-
-    pub(crate) fn explain(&self, verb: &str, object: &str, error: kube::Error) -> Error {
-        let place = format!("{verb} {object} in namespace {}", self.namespace);
-        match error {
-            kube::Error::Api(status) => {
-                let code = match status.code {
-                    401 => ErrorCode::Unauthorized,
-                    403 if is_terminating(&status) => ErrorCode::NoSuchNamespace,
-                    403 => ErrorCode::Forbidden,
-                    404 if names_namespace(&status) => ErrorCode::NoSuchNamespace,
-                    404 => ErrorCode::NoSuchTarget,
-                    _ => ErrorCode::Cluster,
-                };
-                let message = format!("{place}: {}", words(&status));
-                let error = Error::new(code, message).on(object).because(ApiStatus(status));
-                match code {
-                    ErrorCode::Forbidden => error.try_this(format!(
-                        "ask for the right to {verb} {} in namespace {}; `kubectl auth can-i {verb} {} -n {}` tells",
-                        kind(object), self.namespace, kind(object), self.namespace
-                    )),
-                    ErrorCode::NoSuchNamespace => error.try_this("`kubectl get namespaces` lists those there are"),
-                    _ => error,
-                }
-            }
-            other => self.unreachable(&place, other).on(object),
-        }
-    }
-
-    /// No answer: says why in the words of whoever knows best.
-    fn unreachable(&self, place: &str, error: kube::Error) -> Error {
-        if let kube::Error::Service(inner) = &error {
-            if let Some(renewal) = inner.downcast_ref::<Renewal>() {
-                return Error::new(ErrorCode::Unauthorized, format!("{place}: {renewal}")).because(error);
-            }
-            if let Some(known) = inner.downcast_ref::<Unreachable>() {
-                return Error::new(ErrorCode::Unreachable, format!("{place}: {known}"));
-            }
-        }
-        Error::new(
-            ErrorCode::Unreachable,
-            format!("{place}: the API server at {} cannot be reached", self.server),
-        )
-        .because(error)
-        .try_this(format!("check that {} is the right server and answers from this machine", self.server))
-    }
-}
-
-/// The cluster's answer as a cause; its text stands in the error's own line already.
-struct ApiStatus(Box<kube::core::Status>);
-
-impl Debug for ApiStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Debug::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for ApiStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HTTP {} {}", self.0.code, self.0.reason)
-    }
-}
-
-impl std::error::Error for ApiStatus {}
-
-fn status(error: &Error) -> Option<&kube::core::Status> {
-    let source = std::error::Error::source(error)?;
-    source.downcast_ref::<ApiStatus>().map(|status| &*status.0)
-}
-
-/// Whether the object was changed meanwhile, or a `test` of a JSON patch failed.
-pub(crate) fn is_conflict(error: &Error) -> bool {
-    // A failed `test` operation is a generic 422 (apiserver `endpoints/handlers/patch.go`), other than
-    // an object that does not validate, whose 422 names the object.
-    status(error).is_some_and(|status| {
-        (status.code == 409 && status.reason == "Conflict")
-            || (status.code == 422 && status.message.starts_with("the server rejected our request"))
-    })
-}
-
-/// Whether an object of that name is there already.
-pub(crate) fn is_already_there(error: &Error) -> bool {
-    status(error).is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
-}
-
-/// Whether waiting may help: the server is overloaded, restarting, or cannot be reached now.
-pub(crate) fn is_passing(error: &Error) -> bool {
-    match error.code() {
-        ErrorCode::Unreachable | ErrorCode::Deadline => true,
-        _ => is_fault(error),
-    }
-}
-
-/// Whether the server answered, with a fault of its own or because it is too busy.
-fn is_fault(error: &Error) -> bool {
-    status(error).is_some_and(|status| matches!(status.code, 429 | 500 | 502 | 503 | 504))
-}
-
-/// How long the API server wants us to wait before the next try, where it said so.
-pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
-    let seconds = status(error)?.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-}
-
-fn words(status: &kube::core::Status) -> &str {
-    if status.message.is_empty() { &status.reason } else { &status.message }
-}
-
-fn names_namespace(status: &kube::core::Status) -> bool {
-    status.details.as_ref().is_some_and(|details| details.kind == "namespaces")
-        || status.message.starts_with("namespaces ")
-}
-
-/// Whether something was refused because its namespace is being deleted (the admission plugin NamespaceLifecycle).
-fn is_terminating(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
-fn kind(object: &str) -> &str {
-    object.split('/').next().unwrap_or(object)
 }
 
 /// `plural/name`, as the API server itself names objects.

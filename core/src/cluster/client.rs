@@ -5,6 +5,7 @@
 
 mod auth;
 mod bounded;
+mod busy;
 mod connections;
 mod retry_after;
 mod send;
@@ -21,6 +22,7 @@ use kube::client::{Client, ConfigExt as _};
 use tower::{ServiceBuilder, service_fn};
 
 use self::auth::Authorizer;
+pub(crate) use self::busy::Heard;
 use self::connections::Connections;
 pub(crate) use self::send::Renewal;
 use self::send::Sender;

@@ -104,11 +104,22 @@ pub(super) async fn is_bereft(cluster: &Cluster, job: &Job, deadline: Deadline) 
     Ok(pods.all(is_leaving))
 }
 
+/// The Job as it is now; `None` when it is gone, also where another one, somebody else's, has its name.
+pub(super) async fn find_same(
+    cluster: &Cluster,
+    name: &str,
+    uid: &str,
+    deadline: Deadline,
+) -> Result<Option<Job>> {
+    let found = cluster.find::<Job>(name, deadline).await?;
+    Ok(found.filter(|found| found.metadata.uid.as_deref() == Some(uid)))
+}
+
 /// Whether it is gone, or a pod of its name came to its end as a gateway does that was asked to.
 pub(super) async fn has_ended_well(cluster: &Cluster, job: &Job, deadline: Deadline) -> Result<bool> {
     let name = job.metadata.name.clone().unwrap_or_default();
-    let found = cluster.find::<Job>(&name, deadline).await?;
-    if found.is_none_or(|found| found.metadata.uid != job.metadata.uid) {
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    if find_same(cluster, &name, uid, deadline).await?.is_none() {
         return Ok(true);
     }
     let ended =

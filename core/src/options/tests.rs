@@ -51,8 +51,11 @@ fn what_is_wrong_is_named() {
         ("nonsense", "line 1 column 2"),
         ("[]", "SessionOptions"),
         (r#"{"namespac": "n"}"#, "unknown field `namespac`, expected one of `kubeconfig`"),
-        (r#"{"carriers": "2"}"#, "invalid type: string \"2\""),
-        (r#"{"grace": -1}"#, "a duration is a number of seconds, 0 or more"),
+        (r#"{"carriers": "2"}"#, "`carriers`: invalid type: string \"2\""),
+        (r#"{"grace": -1}"#, "`grace`: a duration is a number of seconds, 0 or more"),
+        // As Python writes it.
+        (r#"{"grace": NaN}"#, "`grace`: expected value"),
+        (r#"{"who": "me"} {}"#, "trailing characters"),
         (r#"{"agent": "/a", "agent_image": "a"}"#, "two agents"),
     ] {
         let error = config(json).unwrap_err();

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 use super::Session;
 use super::parts::{Part, Parts};
 use super::tenure::Tenure;
+use super::who::who;
 use crate::cluster::agent_file::{Agent, Restorer};
 use crate::cluster::agent_link::{Health, Links};
-use crate::cluster::client::LoadError;
 use crate::cluster::{Cluster, api, lease, names};
 use crate::ending::Ending;
 use crate::event::Hub;
@@ -379,29 +379,6 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// `user@host`, as far as this machine tells.
-pub(crate) fn who() -> String {
-    let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|text| text.trim().to_owned());
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
-    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host.as_deref().unwrap_or("somewhere"))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl From<LoadError> for Error {
-    fn from(error: LoadError) -> Self {
-        let code = match &error {
-            LoadError::NoSuchContext { .. } | LoadError::NoCurrentContext { .. } => ErrorCode::NoSuchContext,
-            LoadError::Namespace { .. } => ErrorCode::Config,
-            _ => ErrorCode::Kubeconfig,
-        };
-        let message = error.to_string();
-        match std::error::Error::source(&error).map(ToString::to_string) {
-            Some(cause) => Self::new(code, message).because(cause),
-            None => Self::new(code, message),
-        }
-    }
 }

@@ -2,14 +2,17 @@
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs/promises';
+import type { Agent } from 'node:http';
 import path from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 
 import { Mistake } from '../engine/problem.js';
 import { isRecord, text, type Access } from './kubeconfig.js';
+import { proxyOf } from './proxy.js';
 
 export interface Credentials {
-  readonly tls: SecureContextOptions & { readonly rejectUnauthorized: boolean; readonly servername?: string };
+  /** TLS, and the way through the cluster's `proxy-url`, as options of a request. */
+  readonly tls: SecureContextOptions & { readonly rejectUnauthorized: boolean; readonly servername?: string; readonly agent?: Agent };
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -17,9 +20,7 @@ const PROGRAM_DEADLINE_MS = 60_000;
 
 export async function credentialsOf(access: Access): Promise<Credentials> {
   const { cluster, user } = access;
-  if (cluster.body['proxy-url'] !== undefined) {
-    throw new Mistake('unsupported', 'The view cannot reach clusters through proxy-url yet', 'Commands and F5 can');
-  }
+  const agent = proxyOf(cluster);
   const ca = await bytes(cluster, 'certificate-authority');
   const name = text(cluster.body['tls-server-name']);
   const server = {
@@ -27,6 +28,7 @@ export async function credentialsOf(access: Access): Promise<Credentials> {
     ...(ca === undefined ? {} : { ca, allowPartialTrustChain: true }),
     ...(name === undefined ? {} : { servername: name }),
     rejectUnauthorized: cluster.body['insecure-skip-tls-verify'] !== true,
+    ...(agent === undefined ? {} : { agent }),
   };
   if (user === undefined) return { tls: server, headers: {} };
   const program = user.body['exec'];

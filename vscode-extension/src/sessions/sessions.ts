@@ -151,17 +151,20 @@ export class Sessions {
       });
     }
     attachment.users++;
+    let started: T;
     try {
       await attachment.ready(options);
-      const started = await start(attachment);
-      attachment.users--;
-      return started;
+      started = await start(attachment);
     } catch (error) {
       attachment.users--;
       // Why it failed is what the user is to know, not that its end did, too.
       await this.#endUnused(attachment).catch(() => undefined);
       throw error;
     }
+    attachment.users--;
+    // What began may be over already.
+    await this.#endUnused(attachment);
+    return started;
   }
 
   async #endUnused(attachment: Attachment): Promise<void> {

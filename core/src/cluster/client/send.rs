@@ -85,7 +85,10 @@ impl Sender {
                 continue;
             }
             match pause(&response, safe, retries, &mut backoff).filter(|_| !upgrade) {
-                Some(pause) => tokio::time::sleep(pause).await,
+                Some(pause) => {
+                    super::busy::tell(response.status());
+                    tokio::time::sleep(pause).await;
+                }
                 None => return passed_on(response).await,
             }
             retries += 1;

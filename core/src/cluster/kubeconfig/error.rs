@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::{Error, ErrorCode};
+
 /// The kubeconfig, or what it names, cannot be used. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -97,4 +99,18 @@ fn said(stderr: &str) -> String {
 
 fn hinted(hint: Option<&str>) -> String {
     hint.map_or_else(String::new, |hint| format!("; its kubeconfig entry advises: {hint}"))
+}
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        let code = match &error {
+            LoadError::NoSuchContext { .. } | LoadError::NoCurrentContext { .. } => ErrorCode::NoSuchContext,
+            LoadError::Namespace { .. } => ErrorCode::Config,
+            _ => ErrorCode::Kubeconfig,
+        };
+        let message = error.to_string();
+        match std::error::Error::source(&error).map(ToString::to_string) {
+            Some(cause) => Self::new(code, message).because(cause),
+            None => Self::new(code, message),
+        }
+    }
 }

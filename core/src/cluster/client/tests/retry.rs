@@ -1,7 +1,10 @@
 //! What is sent again, and what is not.
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::*;
 use crate::cluster::{Cluster, api};
+use crate::{Deadline, ErrorCode};
 
 async fn post(loaded: &Loaded) -> Result<String, kube::Error> {
     loaded.client.request_text(Request::post("/api/v1/pods").body(b"{\"a\":1}".to_vec()).unwrap()).await
@@ -108,4 +111,17 @@ async fn tries_come_to_an_end() {
     // The pauses are real here (under a second and a half together): sockets and a stopped clock do not go together.
     get(&loaded).await.unwrap_err();
     assert_eq!(server.seen().len(), 5);
+}
+
+/// A deadline alone would send people to look for a server that is away.
+#[tokio::test]
+async fn whose_deadline_ends_the_tries_is_told_what_was_answered() {
+    let server = Server::plain().await;
+    let loaded = Setup::plain(&server, json!({})).connect().await.unwrap();
+    let cluster = Cluster::new(loaded.client.clone(), "shop".into(), server.url());
+    server.script([Answer::Status(429, &[("retry-after", "5")])]);
+    let soon = Deadline::after(Duration::from_millis(300));
+    let error = cluster.named::<Service>("orders", soon).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Deadline);
+    assert!(error.report().contains("answered 429 Too Many Requests so far"), "{}", error.report());
 }
