@@ -7,6 +7,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 
+import { parse } from 'yaml';
+
 import { Api } from '../src/cluster/api.js';
 import { credentialsOf } from '../src/cluster/credentials.js';
 import { Holders } from '../src/cluster/holders.js';
@@ -25,7 +27,7 @@ users: [{name: u, user: ${user}}]
 `;
 
 test('kubeconfigs are merged: the first to name something wins', () => {
-  const merged = new Kubeconfig().add('current-context: ""\ncontexts: null', '/a/one').add(config('https://a'), '/b/two').add(config('https://z'), '/c/three');
+  const merged = new Kubeconfig(parse).add('current-context: ""\ncontexts: null', '/a/one').add(config('https://a'), '/b/two').add(config('https://z'), '/c/three');
   assert.equal(merged.contexts().current, 'kind');
   assert.deepEqual(merged.contexts().all, [
     { name: 'kind', cluster: 'c', namespace: 'shop' },
@@ -115,7 +117,7 @@ test('a refusal says what the cluster said', async (t) => {
 });
 
 test('a cluster that is not there is told', async () => {
-  const api = new Api(new Kubeconfig().add(config('http://127.0.0.1:1'), '/a/b').access('kind'));
+  const api = new Api(new Kubeconfig(parse).add(config('http://127.0.0.1:1'), '/a/b').access('kind'));
   await assert.rejects(api.list('/api'), { code: 'unreachable', message: /127\.0\.0\.1:1 does not answer/ });
 });
 
@@ -132,7 +134,7 @@ test('a proxy-url leads to the cluster, and is told without its password where i
   await once(proxy, 'listening');
   t.after(() => proxy.close());
   const { port } = proxy.address() as AddressInfo;
-  const access = (url: string) => new Kubeconfig().add(config('http://cluster.invalid:6443').replace('{server:', `{proxy-url: "${url}", server:`), '/a/b').access('kind');
+  const access = (url: string) => new Kubeconfig(parse).add(config('http://cluster.invalid:6443').replace('{server:', `{proxy-url: "${url}", server:`), '/a/b').access('kind');
   assert.deepEqual((await new Api(access(`http://ann:secret@127.0.0.1:${port}`)).list('/api')).items, []);
   assert.deepEqual(through, [`cluster.invalid:6443 Basic ${Buffer.from('ann:secret').toString('base64')}`]);
   for (const url of ['ftp://ann:secret@a', 'secret', 'socks4://secret']) {
@@ -215,5 +217,5 @@ async function serve(t: TestContext, answer: http.RequestListener): Promise<stri
 }
 
 async function server(t: TestContext, answer: http.RequestListener): Promise<Api> {
-  return new Api(new Kubeconfig().add(config(await serve(t, answer)), '/a/b').access('kind'));
+  return new Api(new Kubeconfig(parse).add(config(await serve(t, answer)), '/a/b').access('kind'));
 }

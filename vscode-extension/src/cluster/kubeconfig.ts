@@ -4,8 +4,6 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 
-import { parse } from 'yaml';
-
 import { Mistake } from '../engine/problem.js';
 import type { Contexts } from './reader.js';
 
@@ -25,14 +23,20 @@ export interface Access {
 const SECTIONS = { contexts: 'context', clusters: 'cluster', users: 'user' } as const;
 
 export class Kubeconfig {
+  readonly #parse: (text: string) => unknown;
   #current: string | undefined;
   readonly #entries = { contexts: new Map<string, Entry>(), clusters: new Map<string, Entry>(), users: new Map<string, Entry>() };
+
+  /** `parse` reads YAML. */
+  constructor(parse: (text: string) => unknown) {
+    this.#parse = parse;
+  }
 
   /** Adds what one file says, after those before it. */
   add(text: string, file: string): this {
     let document: unknown;
     try {
-      document = parse(text);
+      document = this.#parse(text);
     } catch (error) {
       throw new Mistake('kubeconfig', `${file} is not valid YAML`, 'Correct the file', { cause: error });
     }
@@ -81,7 +85,9 @@ export function kubeconfigFiles(one: string | undefined, env: NodeJS.ProcessEnv 
 
 /** Files that are not there are passed over, as kubectl does, but not all of them. */
 export async function readKubeconfig(files: readonly string[]): Promise<Kubeconfig> {
-  const kubeconfig = new Kubeconfig();
+  // Not before it is needed: the parser takes as long to load as all the rest.
+  const { parse } = await import('yaml');
+  const kubeconfig = new Kubeconfig(parse);
   let found = 0;
   for (const file of files) {
     try {
