@@ -51,6 +51,11 @@ impl Session {
     fn state(&self, py: Python<'_>) -> PyResult<String> {
         known(py, self.0.check(), || self.0.state())
     }
+
+    /// `Flows`.
+    fn flows(&self, py: Python<'_>, after: u64) -> PyResult<String> {
+        known(py, self.0.check(), || self.0.flows(after))
+    }
 }
 
 /// A subscription.

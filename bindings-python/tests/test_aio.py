@@ -35,6 +35,9 @@ async def test_the_same_names_awaited(cluster: Cluster) -> None:
             async with session.exchange("orders", to=answer) as exchange:
                 assert exchange.state.state == "active"
                 assert await asked(forward.url("/p")) == "awaited /p"
+                flows = session.flows()
+                told = [flow.handle for flow in flows.open + flows.ended]
+                assert sorted(told) == [forward.id, forward.id, exchange.id]
             assert exchange.state.state == "closed" and cluster.is_original("orders")
         with pytest.raises(kubetether.NoSuchTargetError):
             await session.exchange("nobody", to=9)

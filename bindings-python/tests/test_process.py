@@ -272,6 +272,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
                 assert repr(each).endswith(": of another process>"), repr(each)
             for call in (
                 lambda: session.state,
+                lambda: session.flows(),
                 lambda: exchange.state,
                 lambda: exchange.stats,
                 lambda: exchange.safety,
@@ -299,7 +300,7 @@ def test_a_fork_is_told_and_harms_nobody(cluster: Cluster) -> None:
         session.close()
         """,
     )
-    assert (code, out.split()) == (0, 14 * ["forked"]), errors
+    assert (code, out.split()) == (0, 15 * ["forked"]), errors
     assert cluster.is_original("orders") and cluster.leases() == []
 
 

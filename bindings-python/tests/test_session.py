@@ -7,6 +7,7 @@ import http.server
 import importlib
 import os
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
@@ -49,6 +50,54 @@ def test_exchange_and_forward(cluster: Cluster) -> None:
         assert forward.state.is_over
     assert session.closed(LIMIT) and session.state.is_over
     assert cluster.leases() == []
+
+
+def test_flows(cluster: Cluster, session: kubetether.Session) -> None:
+    assert session.flows() == kubetether.Flows(open=(), ended=(), missed=0, next=0)
+    forward = session.forward("orders", 8080)
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(LIMIT)
+    port = server.getsockname()[1]
+    with server, session.exchange("orders", to=port) as exchange:
+        assert session.flows().open == (), "the proof of an exchange is no flow"
+        with socket.create_connection((forward.host, forward.port), LIMIT) as caller:
+            caller.sendall(b"hello")
+            served, _ = server.accept()
+            with served:
+                served.sendall(b"ab")
+                assert caller.makefile("rb").read(2) == b"ab"
+                assert served.makefile("rb").read(5) == b"hello"
+
+                def both() -> dict[str, kubetether.Flow]:
+                    return {flow.mode: flow for flow in session.flows().open if flow.sent and flow.received}
+
+                wait_until("the bytes of both are told", lambda: len(both()) == 2)
+                out, back = both()["forward"], both()["exchange"]
+                assert (out.sent, out.received, back.sent, back.received) == (5, 2, 2, 5)
+                assert (out.handle, out.to, out.port) == (forward.id, "orders:8080", forward.port)
+                assert out.from_ == f"127.0.0.1:{caller.getsockname()[1]}"
+                assert (back.handle, back.to, back.port) == (exchange.id, f"127.0.0.1:{port}", 8080)
+                assert out.protocol == "tcp" and out.duration > 0 and out.began
+                assert out.end is None and session.flows().ended == ()
+        wait_until("both have ended", lambda: session.flows().next == 2)
+        ended = session.flows()
+        assert ended.open == () and ended.missed == 0
+        assert {(flow.number, str(flow.end)) for flow in ended.ended} == {
+            (out.number, "finished"),
+            (back.number, "finished"),
+        }
+        # Exactly one connection came here since then: that is how a test counts callers.
+        server.close()
+        with pytest.raises(OSError):
+            ask(forward.url("/"))
+        wait_until("both have ended", lambda: session.flows().next == 4)
+        new = session.flows(after=ended.next)
+        assert [flow.end for flow in new.ended if flow.handle == exchange.id] == [
+            kubetether.FlowEnd("refused", "connection refused")
+        ]
+    assert session.flows(10**30) == kubetether.Flows(open=(), ended=(), missed=0, next=4)
+    with pytest.raises(ValueError, match="-1 is not the `next`"):
+        session.flows(-1)
 
 
 def test_every_kind_of_to(cluster: Cluster, session: kubetether.Session, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def blocking() -> None:
     with kubetether.connect(namespace="shop", kubeconfig=Path("x"), grace=5) as session:
         assert_type(session, kubetether.Session)
         assert_type(session.state.reason, Optional[str])
+        assert_type(session.flows().open[0].from_, str)
+        assert_type(session.flows(after=3).ended, tuple[kubetether.Flow, ...])
         with session.exchange("orders", to=handler, wait=3) as exchange:
             assert_type(exchange, kubetether.Exchange)
             assert_type(exchange.ports[0].service_port, int)
@@ -55,6 +57,7 @@ def blocking() -> None:
 async def awaited() -> None:
     async with aio.connect(namespace="shop") as session:
         assert_type(session, aio.Session)
+        assert_type(session.flows(), kubetether.Flows)
         async with session.exchange("orders", to=8080) as exchange:
             assert_type(exchange, aio.Exchange)
         forward = await session.forward("db:5432")

@@ -374,6 +374,16 @@ kt_status kt_session_info(const kt_session *session, kt_text **info, kt_error **
 kt_status kt_session_state(const kt_session *session, kt_text **state, kt_error **error);
 
 /**
+ * The connections and UDP associations that go through its handles, one by one: `Flows` of the schema. Told are those that
+ * are open, and those that ended since an earlier answer, of which `after` is `next`; 0 for all that is remembered, which
+ * are the last 1024 that ended. Never waits.
+ */
+kt_status kt_session_flows(const kt_session *session,
+                           uint64_t after,
+                           kt_text **flows,
+                           kt_error **error);
+
+/**
  * What the cluster says of its agents, for the report of a failed test: a JSON list of texts. What cannot be had within five
  * seconds is left out.
  */

@@ -44,6 +44,15 @@ exports! {
         Ok(())
     }
 
+    /// The connections and UDP associations that go through its handles, one by one: `Flows` of the schema. Told are those that
+    /// are open, and those that ended since an earlier answer, of which `after` is `next`; 0 for all that is remembered, which
+    /// are the last 1024 that ended. Never waits.
+    call fn kt_session_flows(session: *const kt_session, after: u64, flows: *mut *mut kt_text) {
+        let (session, out) = (handle::get(session)?, Out::new(flows, "flows")?);
+        out.put(session.flows(after).into());
+        Ok(())
+    }
+
     /// What the cluster says of its agents, for the report of a failed test: a JSON list of texts. What cannot be had within five
     /// seconds is left out.
     call fn kt_session_evidence(session: *const kt_session, evidence: *mut *mut kt_text) {

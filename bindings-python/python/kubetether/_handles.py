@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._native import Exchange as NativeExchange
     from ._native import Forward as NativeForward
     from .events import Event
-    from .model import Port, Safety, State, Stats
+    from .model import Flows, Port, Safety, State, Stats
 
 _H = TypeVar("_H", bound="BaseHandle")
 
@@ -64,6 +64,18 @@ class BaseSession:
         from .model import State
 
         return State.read(self._native.state())
+
+    def flows(self, after: int = 0) -> Flows:
+        """The connections and UDP associations that go through the session's handles, one by one.
+
+        Those that are open, and those that ended since an earlier answer, of which ``after`` is :attr:`Flows.next`; 0 is for
+        all that is remembered: the last 1,024 that ended, also of handles that are over. Waits for nothing.
+        """
+        from .model import Flows
+
+        if after < 0:
+            raise ValueError(f"flows: {after} is not the `next` of an earlier answer")
+        return Flows.read(self._native.flows(min(after, 2**64 - 1)))
 
     def _began(self, handle: _H) -> _H:
         """From now on it is the session's."""

@@ -86,6 +86,74 @@ class Stats(Model):
 
 
 @dataclass(frozen=True)
+class FlowEnd(Model):
+    """How a flow ended; ``str(end)`` is for people."""
+
+    #: ``finished``; ``closed``, since its handle or the session ended; ``reset_here`` by the end on this machine,
+    #: ``reset_there`` by the end in the cluster; ``refused``; ``given_up`` by its caller before it was answered; ``idle``, of
+    #: UDP; ``lost`` with what it went through.
+    how: str
+    #: Why, of those that were refused or lost.
+    reason: Optional[str] = None
+
+    def __str__(self) -> str:
+        return f"{self.how}: {self.reason}" if self.reason else self.how
+
+
+@dataclass(frozen=True)
+class Flow(Model):
+    """One connection, or one association of UDP."""
+
+    _parts = {"end": FlowEnd}
+
+    #: Tells the flows of a session apart: counted from 1, never used twice.
+    number: int
+    #: The ``id`` of the handle that it goes through.
+    handle: int
+    #: What that does: ``exchange`` or ``forward``.
+    mode: str
+    #: ``tcp`` or ``udp``.
+    protocol: str
+    #: The address and port of the caller: of an exchange as the cluster sees it, of a forward one of this machine.
+    from_: str
+    #: Where it goes: the local endpoint of an exchange, the destination of a forward.
+    to: str
+    #: Of an exchange the Service's port, of a forward the local one.
+    port: int
+    #: When it began, RFC 3339.
+    began: str
+    #: Seconds that it lasted, or lasts so far.
+    duration: float
+    #: Bytes that went to the cluster.
+    sent: int
+    #: Bytes that came from the cluster.
+    received: int
+    #: How it ended; ``None`` while it is open.
+    end: Optional[FlowEnd] = None
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Flow:
+        # `from` is a word of Python's own.
+        return super().from_data({"from_" if name == "from" else name: value for name, value in data.items()})
+
+
+@dataclass(frozen=True)
+class Flows(Model):
+    """What a session knows of its connections, and of its UDP associations."""
+
+    _parts = {"open": Flow, "ended": Flow}
+
+    #: Those that are open, in the order in which they began. Of more than 4,096 the latest.
+    open: tuple[Flow, ...]
+    #: Those that ended since the last look, in the order in which they ended.
+    ended: tuple[Flow, ...]
+    #: How many more ended since then, and are forgotten.
+    missed: int
+    #: What to ask with next.
+    next: int
+
+
+@dataclass(frozen=True)
 class Safety(Model):
     """What becomes of an exchanged Service should somebody die; ``str(safety)`` says it."""
 

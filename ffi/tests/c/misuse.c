@@ -28,6 +28,7 @@ static void handles(void) {
     FOR_EACH_BAD(kt_session, session, NULL) {
         REFUSED(kt_session_info(session, OUT(kt_text), &error));
         REFUSED(kt_session_state(session, OUT(kt_text), &error));
+        REFUSED(kt_session_flows(session, 0, OUT(kt_text), &error));
         REFUSED(kt_session_evidence(session, OUT(kt_text), &error));
         REFUSED(kt_session_events(session, OUT(kt_events), &error));
         REFUSED(kt_session_exchange(session, "{}", 2, OUT(kt_exchange), &error));

@@ -34,12 +34,48 @@ static kt_exchange *exchange_to(kt_session *session, unsigned port, const char *
         free(told_);                                                                        \
     } while (0)
 
+/* The number behind `key` in JSON; 0 where it is not. */
+static unsigned long long number(const char *json, const char *key) {
+    const char *at = strstr(json, key);
+    return at == NULL ? 0 : strtoull(at + strlen(key), NULL, 10);
+}
+
+/* The flow through the forward and that through the exchange behind it have ended, or will have soon: each is told of once. */
+static void flows_of_both(kt_session *session) {
+    int forwards = 0, exchanges = 0;
+    unsigned long long after = 0;
+    kt_text *text = NULL;
+    kt_error *error = NULL;
+    char *told;
+    while (forwards + exchanges < 3) {
+        OK(kt_session_flows(session, after, &text, &error));
+        told = own(text);
+        for (const char *at = strstr(told, "\"ended\":["); (at = strstr(at, "\"mode\":\"")) != NULL; at += 8) {
+            if (strncmp(at, "\"mode\":\"forward\"", 16) == 0) forwards++;
+            else exchanges++;
+        }
+        CHECK(number(told, "\"missed\":") == 0);
+        after = number(told, "\"next\":");
+        free(told);
+        usleep(1000);
+    }
+    CHECK(forwards == 2 && exchanges == 1 && after == 3);
+    OK(kt_session_flows(session, after, &text, &error));
+    told = own(text);
+    CHECK(strcmp(told, "{\"open\":[],\"ended\":[],\"missed\":0,\"next\":3}") == 0);
+    free(told);
+    /* What was never given knows all. */
+    OK(kt_session_flows(session, UINT64_MAX, &text, &error));
+    CHECK(kt_text_free(text) == KT_OK);
+}
+
 /* Living handles, and nowhere to put what they would give. `session` exchanges `orders`. */
 static void no_places(kt_session *session, kt_exchange *exchange, kt_forward *forward, kt_events *events) {
     const char *in = "{\"target\": \"orders\", \"to\": 1}", *there = "{\"destination\": \"orders:8080\"}";
     kt_text *text = NULL;
     NO_PLACE(kt_text, kt_session_info, session);
     NO_PLACE(kt_text, kt_session_state, session);
+    NO_PLACE(kt_text, kt_session_flows, session, 0);
     NO_PLACE(kt_text, kt_session_evidence, session);
     NO_PLACE(kt_events, kt_session_events, session);
     NO_PLACE(kt_exchange, kt_session_exchange, session, in, strlen(in));
@@ -142,6 +178,7 @@ int main(void) {
     TELLS(kt_exchange_state, exchange, "{\"state\":\"active\"}");
     TELLS(kt_exchange_stats, exchange, "\"connections\":1,");
     TELLS(kt_exchange_safety, exchange, "\"client\":");
+    flows_of_both(session);
     TELLS(kt_session_evidence, session, "[");
     CHECK(kt_exchange_closed(exchange, 10, &text, &error) == KT_DEADLINE && error == NULL);
     OK(kt_session_events(session, &fresh, &error));

@@ -17,6 +17,7 @@ mod exchange_refused;
 mod exchange_restricted;
 mod exchange_tcp;
 mod exchange_workload;
+mod flows;
 mod forward;
 mod gateway_killed;
 mod harness;
