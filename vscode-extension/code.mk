@@ -15,4 +15,4 @@ code-bench: code workload ## its figures in a real editor, on the embedded clust
 	  SIM=$(CURDIR)/target/$(if $(NODE_FLAGS),release,debug)/sim KUBETETHER_CODE_TOOLS=$(CODE_TOOLS) node test/e2e/bench.mjs
 
 code-pictures: ## the pictures of its README, by the tests (after make code-test)
-	@cd vscode-extension && KUBETETHER_PICTURES=media node --test test/e2e/debug.e2e.mjs test/e2e/tree.e2e.mjs
+	@cd vscode-extension && KUBETETHER_PICTURES=media node --test test/e2e/{debug,traffic,tree}.e2e.mjs

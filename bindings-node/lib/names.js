@@ -7,11 +7,22 @@ const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpp
 /** `gapMs` -> `gap_ms`. */
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** What the engine told, with the names of its fields as JavaScript writes them. */
+/**
+ * What the engine told, with the names of its fields as JavaScript writes them. It is changed in place, and only where a name is another one:
+ * an answer may have thousands of objects.
+ */
 function fromSchema(value) {
-  if (Array.isArray(value)) return value.map(fromSchema);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [camel(name), fromSchema(field)]));
+  if (Array.isArray(value)) {
+    for (const each of value) fromSchema(each);
+  } else if (value !== null && typeof value === 'object') {
+    for (const name of Object.keys(value)) {
+      const field = fromSchema(value[name]);
+      if (!name.includes('_')) continue;
+      delete value[name];
+      value[camel(name)] = field;
+    }
+  }
+  return value;
 }
 
 /** Settings as the schema names them; those that are `undefined` are left out. */

@@ -237,7 +237,7 @@ async function stall(cluster, other) {
   tell('code.stall', 'ms', took, 10);
 }
 
-/** So many requests a second from inside the cluster, each on a connection of its own, until the panel has more than it keeps. */
+/** So many requests a second from inside the cluster for 6 s, each on a connection of its own. */
 async function load(cluster) {
   const { spec } = await cluster.service('orders');
   const ask = async () => {
@@ -245,15 +245,19 @@ async function load(cluster) {
     const [response] = await once(request, 'response');
     response.resume();
     await once(response, 'close');
+    answered++;
   };
+  let answered = 0;
+  let waiting = 0;
   const asked = [];
   const start = performance.now();
   while (asked.length < FLOWS * 6) {
     const due = Math.min(FLOWS * 6, Math.floor(((performance.now() - start) / 1000) * FLOWS));
-    while (asked.length < due) asked.push(ask());
+    // Behind a machine that cannot, they would pile up as open flows.
+    for (; asked.length < due && waiting < 50; waiting++) asked.push(ask().catch(() => {}).finally(() => waiting--));
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   await Promise.all(asked);
-  const rate = asked.length / ((performance.now() - start) / 1000);
-  console.log(`  ${rate.toFixed(0)} flows a second`);
+  const seconds = (performance.now() - start) / 1000;
+  console.log(`  ${(answered / seconds).toFixed(0)} flows a second for ${seconds.toFixed(0)} s`);
 }
