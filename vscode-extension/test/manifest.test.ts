@@ -44,3 +44,11 @@ test('files that package.json names are there', () => {
   assert.ok(named.length > 0);
   for (const file of named) assert.ok(fs.existsSync(path.join(ROOT, file)), file);
 });
+
+test("the traffic panel's page runs no script but its own, and has no styles and handlers within", () => {
+  const source = fs.readFileSync(path.join(ROOT, 'src/traffic/panel.ts'), 'utf8');
+  const page = source.slice(source.indexOf('<!DOCTYPE html>'), source.indexOf('</html>'));
+  assert.match(page, /content="default-src 'none'; style-src \$\{source\}; script-src 'nonce-\$\{nonce\}'"/);
+  assert.doesNotMatch(page, /unsafe|\sstyle=|\son\w+=|<style|https?:/);
+  assert.equal(page.match(/<script/g)?.length, 1);
+});

@@ -18,6 +18,8 @@ export class TrafficPanel implements vscode.WebviewViewProvider, vscode.Disposab
   readonly #feed: TrafficFeed;
   readonly #notices: Notices;
   readonly #registered: vscode.Disposable;
+  /** The latest: moved elsewhere, the panel is another view. */
+  #view: vscode.WebviewView | undefined;
   /** The page that can be told. */
   #tell: ((message: ToPage) => void) | undefined;
   /** What the next page is to show. */
@@ -28,6 +30,8 @@ export class TrafficPanel implements vscode.WebviewViewProvider, vscode.Disposab
     this.#feed = feed;
     this.#notices = notices;
     this.#registered = vscode.window.registerWebviewViewProvider(VIEW, this);
+    // The window may have had another extension host before this one.
+    this.#tellPaused();
   }
 
   dispose(): void {
@@ -45,19 +49,25 @@ export class TrafficPanel implements vscode.WebviewViewProvider, vscode.Disposab
   pause(paused: boolean): void {
     if (paused) this.#feed.pause();
     else this.#feed.resume();
-    void vscode.commands.executeCommand('setContext', 'kubetether.trafficPaused', paused);
+    this.#tellPaused();
   }
 
   resolveWebviewView(view: vscode.WebviewView): void {
     const { webview } = view;
+    this.#view = view;
     const dist = vscode.Uri.joinPath(this.#root, 'dist');
     const media = vscode.Uri.joinPath(this.#root, 'media');
     webview.options = { enableScripts: true, localResourceRoots: [dist, media] };
-    webview.onDidReceiveMessage((message) => this.#receive(webview, message));
-    view.onDidChangeVisibility(() => !view.visible && this.#hidden());
-    view.onDidDispose(() => this.#hidden());
+    webview.onDidReceiveMessage((message) => this.#view === view && this.#receive(webview, message));
+    view.onDidChangeVisibility(() => this.#view === view && !view.visible && this.#hidden());
+    view.onDidDispose(() => this.#view === view && this.#hidden());
     const uri = (folder: vscode.Uri, name: string) => webview.asWebviewUri(vscode.Uri.joinPath(folder, name)).toString();
     webview.html = html(webview.cspSource, uri(dist, 'traffic.js'), uri(media, 'traffic.css'));
+  }
+
+  /** To the menus. */
+  #tellPaused(): void {
+    void vscode.commands.executeCommand('setContext', 'kubetether.trafficPaused', this.#feed.paused);
   }
 
   #receive(webview: vscode.Webview, message: unknown): void {
