@@ -75,7 +75,7 @@ test('traffic of the cluster is seen, filtered, paused and cleared', { timeout: 
   for (const theme of ['Light Modern', 'Light High Contrast', 'Dark High Contrast', 'Dark Modern']) {
     await window.step(`it is seen in ${theme}`, () => window.theme(theme));
     const file = await window.picture(theme.toLowerCase().replaceAll(' ', '-'));
-    if (theme === 'Dark Modern') keep(file, 'traffic.png');
+    if (theme === 'Light Modern') keep(file, 'traffic.png');
   }
 
   await window.step('the filter finds words', async () => {
