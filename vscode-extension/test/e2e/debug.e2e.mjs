@@ -87,6 +87,8 @@ async function debug(t, name, start) {
       await until('the program listens', () => pid() !== '');
       const answer = cluster.ask('orders');
       await paused.waitFor();
+      // For the picture: what the program knows.
+      await page.locator('.monaco-list-row[aria-label^="name, value"]').first().waitFor({ timeout: 20_000 }).catch(() => {});
       const file = await editor.picture(picture);
       if (name === 'debug' && picture === 'hit') keep(file, 'breakpoint.png');
       await page.keyboard.press('F5');
