@@ -384,7 +384,7 @@ export interface FlowEnd {
    * - `reset_here`: by the end on this machine, the local endpoint of an exchange or the caller of a forward.
    * - `reset_there`: by the end in the cluster, the caller of an exchange or the destination of a forward.
    * - `refused`: never let through; the reason says why.
-   * - `given_up`: by its caller, before it was answered.
+   * - `given_up`: before it was answered; by its caller, or by the interceptor, which leads it to the original pods then.
    * - `idle`: an association of UDP that was silent for too long, or had to give way to others.
    * - `lost`: what it went through is gone, as an agent; the reason says what.
    */

@@ -54,7 +54,7 @@ pub enum FlowEnd {
     ResetThere,
     /// It was never let through; the reason says why.
     Refused(String),
-    /// Its caller gave up before it was answered.
+    /// Given up before it was answered: by its caller, or by the interceptor, which leads it to the original pods then.
     GivenUp,
     /// An association of UDP that was silent for too long, or had to give way to others.
     Idle,
@@ -136,7 +136,7 @@ impl fmt::Display for FlowEnd {
             Self::ResetHere => "reset on this machine",
             Self::ResetThere => "reset in the cluster",
             Self::Refused(reason) => return write!(f, "refused: {reason}"),
-            Self::GivenUp => "given up by its caller",
+            Self::GivenUp => "given up before it was answered",
             Self::Idle => "idle",
             Self::Lost(reason) => return write!(f, "lost: {reason}"),
         })

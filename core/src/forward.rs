@@ -1,6 +1,7 @@
 //! Forward: a local port that leads to a place in the cluster.
 
 mod datagrams;
+mod refusal;
 mod resolve;
 
 use std::io;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kubetether_link::{Early, Link, Open, OpenError, RefusalCode, Stream, relay_tallied};
+use kubetether_link::{Early, Link, Open, OpenError, Stream, relay_tallied};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::refusal::{has_reset, never_opened, refused};
 use self::resolve::Resolver;
 use crate::cluster::agent_link::Health;
 use crate::descriptors;
@@ -350,8 +352,7 @@ impl Route {
                     tracing::debug!(error = error.report(), "a forwarded connection was refused");
                     // The caller shall see a reset, not an orderly end.
                     let _ = socket.set_zero_linger();
-                    // One that has reset the connection itself has no address any more.
-                    if socket.peer_addr().is_err() { FlowEnd::GivenUp } else { never_opened(&error) }
+                    if has_reset(&socket) { FlowEnd::GivenUp } else { never_opened(&error) }
                 }
             }
         };
@@ -415,38 +416,4 @@ type Caller<'a> = (&'a TcpStream, &'a mut Early);
 fn may_be_tried_again(error: &Error, caller: Option<&Caller<'_>>) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
     caller.is_none_or(|(_, early)| !early.may_have_arrived()) || matches!(source, Some(OpenError::Refused(_)))
-}
-
-/// What the error of a flow that was not opened means for it.
-fn never_opened(error: &Error) -> FlowEnd {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
-    match source {
-        Some(OpenError::Refused(refusal)) => FlowEnd::refused(refusal),
-        _ => FlowEnd::Refused(error.to_string()),
-    }
-}
-
-fn refused(destination: &Destination, host: &str, error: OpenError) -> Error {
-    let code = match &error {
-        OpenError::Refused(refusal) => match refusal.code {
-            RefusalCode::NameNotFound => ErrorCode::NameNotFound,
-            RefusalCode::TimedOut => ErrorCode::Deadline,
-            RefusalCode::Refused | RefusalCode::Unreachable => ErrorCode::Refused,
-            _ => ErrorCode::AgentUnreachable,
-        },
-        _ => ErrorCode::AgentUnreachable,
-    };
-    let hint = match code {
-        ErrorCode::NameNotFound => {
-            "look at the name: SERVICE, SERVICE.NAMESPACE or a full name, as a pod of the namespace would use it"
-        }
-        ErrorCode::Refused => "see that its pods are ready and listen on that port",
-        _ => "try again",
-    };
-    let seen_from =
-        if destination.to_string().starts_with(host) { String::new() } else { format!(" ({host})") };
-    Error::new(code, format!("{destination}{seen_from}, dialled from the cluster: {error}"))
-        .on(destination.to_string())
-        .try_this(hint)
-        .because(error)
 }

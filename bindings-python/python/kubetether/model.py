@@ -90,8 +90,8 @@ class FlowEnd(Model):
     """How a flow ended; ``str(end)`` is for people."""
 
     #: ``finished``; ``closed``, since its handle or the session ended; ``reset_here`` by the end on this machine,
-    #: ``reset_there`` by the end in the cluster; ``refused``; ``given_up`` by its caller before it was answered; ``idle``, of
-    #: UDP; ``lost`` with what it went through.
+    #: ``reset_there`` by the end in the cluster; ``refused``; ``given_up`` before it was answered, by its caller or the
+    #: interceptor; ``idle``, of UDP; ``lost`` with what it went through.
     how: str
     #: Why, of those that were refused or lost.
     reason: Optional[str] = None

@@ -11,7 +11,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{BREATH, DIAL, GATEWAY, Route, never_opened, refused};
+use super::refusal::{never_opened, refused};
+use super::{BREATH, DIAL, GATEWAY, Route};
 use crate::flow::{Counted, FlowEnd};
 use crate::{Deadline, Error, ErrorCode, Result};
 

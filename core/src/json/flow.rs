@@ -65,8 +65,8 @@ pub(crate) struct FlowShape {
 #[cfg_attr(test, schemars(rename = "FlowEnd"))]
 pub(crate) struct FlowEndShape {
     /// `finished`; `closed` since its handle or the session ended; `reset_here` by the end on this machine, `reset_there` by
-    /// the end in the cluster; `refused`; `given_up` by its caller before it was answered; `idle`, of UDP; `lost` with what
-    /// it went through.
+    /// the end in the cluster; `refused`; `given_up` before it was answered, by its caller or the interceptor; `idle`, of UDP;
+    /// `lost` with what it went through.
     how: &'static str,
     /// Why, of those that were refused or lost.
     #[serde(skip_serializing_if = "Option::is_none")]
