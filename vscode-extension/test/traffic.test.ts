@@ -17,7 +17,10 @@ async function made(t: TestContext) {
   const engine = new FakeEngine();
   const sessions = new Sessions(() => Promise.resolve(engine));
   const warnings: unknown[] = [];
-  const feed = new TrafficFeed(sessions, (error) => warnings.push(error));
+  // What a reading takes.
+  const slow = { ms: 0 };
+  let now = 0;
+  const feed = new TrafficFeed(sessions, (error) => warnings.push(error), () => (now += slow.ms));
   const exchange = await sessions.exchange(SHOP, 'orders', 8080);
   const traffic = engine.sessions[0]?.traffic as FakeTraffic;
   const view = new FlowView();
@@ -34,7 +37,7 @@ async function made(t: TestContext) {
       mock.timers.tick(EVERY_MS);
     }
   };
-  return { engine, sessions, feed, exchange, traffic, view, messages, post, reads, tick, warnings };
+  return { engine, sessions, slow, feed, exchange, traffic, view, messages, post, reads, tick, warnings };
 }
 
 const lines = (view: FlowView) => view.rows.map((row) => view.cells(row, row.began + 2_000).slice(1).join(' '));
@@ -97,6 +100,19 @@ test('a page that does not draw is told nothing more', async (t) => {
   traffic.end(traffic.begin());
   mock.timers.tick(10_000);
   assert.deepEqual([messages.length, reads()], [1, before]);
+});
+
+test('the longer a reading takes, the later comes the next one', async (t) => {
+  const { feed, slow, messages, post, reads, tick } = await made(t);
+  feed.shown(post);
+  slow.ms = 50;
+  tick();
+  const before = reads();
+  tick(3);
+  assert.equal(reads(), before);
+  tick();
+  assert.equal(reads(), before + 1);
+  assert.equal(messages.length, 1);
 });
 
 test('paused, what is shown stands still, also when it is shown anew', async (t) => {

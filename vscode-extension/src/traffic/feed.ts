@@ -31,6 +31,7 @@ interface Source {
 export class TrafficFeed implements Disposable {
   readonly #sessions: Sessions;
   readonly #warn: (error: unknown) => void;
+  readonly #clock: () => number;
   readonly #table = new FlowTable();
   readonly #sources = new Map<HeldSession, Source>();
   readonly #names = new Map<string, Name>();
@@ -46,10 +47,14 @@ export class TrafficFeed implements Disposable {
   /** Messages that the page has not shown yet. */
   #waiting = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Until the next reading. */
+  #delay = EVERY_MS;
 
-  constructor(sessions: Sessions, warn: (error: unknown) => void) {
+  /** `clock` tells how long a reading takes, in milliseconds. */
+  constructor(sessions: Sessions, warn: (error: unknown) => void, clock: () => number = () => performance.now()) {
     this.#sessions = sessions;
     this.#warn = warn;
+    this.#clock = clock;
     this.#subscriptions = [
       sessions.changed.listen(() => this.#follow()),
       sessions.left.listen((session) => this.#leave(session)),
@@ -79,8 +84,7 @@ export class TrafficFeed implements Disposable {
 
   /** The page shows what it was told. */
   taken(): void {
-    this.#waiting = Math.max(0, this.#waiting - 1);
-    if (this.#waiting === 0) this.#later(EVERY_MS);
+    if (this.#waiting > 0 && --this.#waiting === 0) this.#later();
   }
 
   get paused(): boolean {
@@ -204,20 +208,20 @@ export class TrafficFeed implements Disposable {
   }
 
   #tick(): void {
-    const began = performance.now();
+    const began = this.#clock();
     const rows = this.#read();
-    const took = performance.now() - began;
+    this.#delay = Math.max(EVERY_MS, (this.#clock() - began) * SHARE);
     if (!this.paused && (rows.length > 0 || this.#namesChanged)) {
       // What had to go again meanwhile is none of the page's.
       this.#tell({ type: 'some', rows: rows.filter(({ id }) => this.#table.has(id)), ...(this.#namesChanged ? { names: this.#namesNow() } : {}) });
     } else {
-      this.#later(Math.max(EVERY_MS, took * SHARE));
+      this.#later();
     }
   }
 
-  #later(delay: number): void {
+  #later(): void {
     clearTimeout(this.#timer);
-    if (this.#post !== undefined) this.#timer = setTimeout(() => this.#tick(), delay);
+    if (this.#post !== undefined) this.#timer = setTimeout(() => this.#tick(), this.#delay);
   }
 
   #tellAll(): void {
