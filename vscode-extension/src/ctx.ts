@@ -1,5 +1,7 @@
 // What there is once in a window, made and ended together.
 
+import { setImmediate } from 'node:timers/promises';
+
 import * as vscode from 'vscode';
 
 import { Holders } from './cluster/holders.js';
@@ -69,8 +71,10 @@ export class Ctx {
 
   /** Loaded when it is first needed. */
   engine(): Promise<Engine> {
-    this.#engine ??= loadEngine().then((engine) => {
+    this.#engine ??= loadEngine().then(async (engine) => {
       this.#subscriptions.push(forwardLog(engine, this.notices.log));
+      // That has loaded the native module: enough for one turn of the event loop.
+      await setImmediate();
       return engine;
     });
     return this.#engine;

@@ -1,5 +1,7 @@
 // The one door to the engine. Nothing else here imports its module, and tests give their own.
 
+import { setImmediate } from 'node:timers/promises';
+
 import type {
   Cleaned,
   Event,
@@ -73,8 +75,9 @@ export interface Engine {
   onLog(listener: (line: LogLine) => void, options: { readonly level: LogLevel }): () => void;
 }
 
-/** That of the package. Its native module is loaded by the first call, not by this one. */
+/** That of the package. Its native module is loaded by the first call, not by this one, and in a turn of the event loop of its own. */
 export async function loadEngine(): Promise<Engine> {
   const { clean, connect, onLog, recover, status } = await import('kubetether');
+  await setImmediate();
   return { clean, connect, onLog, recover, status };
 }
