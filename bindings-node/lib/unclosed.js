@@ -1,6 +1,9 @@
 'use strict';
 // Handles that nobody closed: collected as garbage, or left open when the program has nothing more to do.
 
+const { writeSync } = require('node:fs');
+const { isMainThread } = require('node:worker_threads');
+
 const { ask, release } = require('./native.js');
 
 /** Seconds that the end of the program waits for a session: the engine puts back for 30 of them, and tidies up. */
@@ -40,7 +43,7 @@ function isOver(handle) {
 /** Sessions are closed when the program has nothing else to do. */
 function closeAtEnd(session) {
   for (const entry of sessions) if (entry.deref() === undefined) sessions.delete(entry);
-  if (!process.listeners('beforeExit').includes(atEnd)) process.on('beforeExit', atEnd);
+  if (!process.listeners('beforeExit').includes(atEnd)) process.on('beforeExit', atEnd).on('exit', atExit);
   const entry = new WeakRef(session);
   sessions.add(entry);
   return () => drop(entry);
@@ -48,7 +51,7 @@ function closeAtEnd(session) {
 
 function drop(entry) {
   sessions.delete(entry);
-  if (sessions.size === 0) process.removeListener('beforeExit', atEnd);
+  if (sessions.size === 0) process.removeListener('beforeExit', atEnd).removeListener('exit', atExit);
 }
 
 function atEnd() {
@@ -62,6 +65,23 @@ function atEnd() {
       warn(`the session in namespace ${session.namespace} was never closed; it is closed now, at the end of the program`);
     }
     session.close({ deadline: AT_END }).catch((error) => warn(`what was left open could not be put back: ${error.message}`));
+  }
+}
+
+/** `process.exit()`, or an exception that nobody caught: nothing can be waited for any more. A worker's sessions outlive it. */
+function atExit() {
+  if (!isMainThread) return;
+  for (const entry of sessions) {
+    const session = entry.deref();
+    if (session === undefined || session._isLetGo()) continue;
+    const text = `the process ends with a session open in namespace ${session.namespace}: callers have the original pods again; ` +
+      'clean() or `kubetether clean` takes away what is left. Close the session before process.exit()';
+    try {
+      // A warning would come too late.
+      writeSync(2, `(kubetether) KubetetherWarning: ${text}\n`);
+    } catch {
+      // Nobody reads it.
+    }
   }
 }
 

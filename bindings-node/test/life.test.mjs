@@ -218,3 +218,17 @@ test('a process that is killed harms no caller', async () => {
   await run.ended();
   await until('the original answers', async () => (await cluster.ask('orders')) === 'cluster');
 });
+
+// The last one: what it leaves is there until somebody cleans up.
+test('a process that ends at once says what it leaves, and a worker that ends does not', async () => {
+  const open = 'const session = await connect(options);';
+  const worker = `
+    const code = \`import('kubetether').then(({ connect }) => connect(\${JSON.stringify(options)})).then(() => process.exit())\`;
+    await new Promise((ended) => new Worker(code, { eval: true }).on('exit', ended));
+  `;
+  for (const [text, expected] of [[`${open} process.exit(3);`, 3], [`${open} throw new Error('nobody catches it');`, 1], [worker, 0]]) {
+    const { code, err } = await program(text).ended();
+    assert.equal(code, expected, err);
+    assert.equal(err.includes('the process ends with a session open in namespace default'), expected !== 0, err);
+  }
+});

@@ -31,6 +31,8 @@ async function run(file) {
   const child = spawn(process.execPath, [file], { cwd: PACKAGE, env: { ...env, KUBECONFIG: cluster.kubeconfig } });
   let out = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (data) => (out += data));
+  // A program that waits for that.
+  child.stdout.on('data', (data) => data.includes('until Ctrl-C') && child.kill('SIGINT'));
   const code = await new Promise((resolve) => child.on('close', resolve));
   return { code, out };
 }
@@ -47,7 +49,7 @@ function checked(file) {
   return outputText;
 }
 
-const expected = [/^here: \/orders\/7$/m, /servicePort: 8080/, /# pass 1|pass 1/, /^no_such_target$/m];
+const expected = [/^here: \/orders\/7$/m, /servicePort: 8080/, /# pass 1|pass 1/, /^no_such_target$/m, /^until Ctrl-C$/m];
 
 test('there is an expectation for each block', () => assert.equal(blocks.length, expected.length));
 

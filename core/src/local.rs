@@ -1,5 +1,7 @@
 //! Connections to endpoints of this machine.
 
+mod listening;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use kubetether_link::{Refusal, RefusalCode, Socket};
 use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 use tokio::time::Instant;
 
+pub(crate) use self::listening::nobody_listens;
 use crate::{Local, descriptors};
 
 /// An endpoint of this machine that has not accepted by then will not.

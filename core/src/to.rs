@@ -200,12 +200,15 @@ fn parse_entry(text: &str) -> Result<Entry, Error> {
     }
     let mut parts = text.splitn(3, ':');
     let first = parts.next().unwrap_or_default();
-    let (host, rest) = match first.parse::<u16>() {
-        Ok(_) => ("127.0.0.1", text),
-        Err(_) => match text.split_once(':') {
-            Some((host, rest)) if !host.is_empty() => (host, rest),
-            _ => return Err(bad("no port")),
-        },
+    // Also one that is no port: 80800.
+    let is_number = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    let (host, rest) = match text.split_once(':') {
+        _ if is_number => ("127.0.0.1", text),
+        Some((_, rest)) if rest.starts_with("//") => {
+            return Err(bad("it is no URL: leave out what comes before the host, and the path"));
+        }
+        Some((host, rest)) if !host.is_empty() => (host, rest),
+        _ => return Err(bad("no port; a path begins with / or .")),
     };
     let (number, service_port) = split_service_port(rest);
     if service_port.as_deref().is_some_and(|port| port.is_empty() || port.contains(':')) {
@@ -280,8 +283,20 @@ mod tests {
         for text in ["9000", "80:81", "80:80,81:80", "80:80,"] {
             assert!(resolve(text, &ports).is_err(), "{text}");
         }
-        for text in ["", "x", ":", "0", "70000", "80:", "a:b:c:d", "[::1]9000"] {
-            assert!(text.parse::<To>().is_err(), "{text}");
+        for (text, why) in [
+            ("", "no port"),
+            ("x", "no port; a path begins"),
+            ("app.py", "no port; a path begins"),
+            (":", "no port"),
+            ("0", "`0` is not a port (1 to 65535)"),
+            ("70000", "`70000` is not a port"),
+            ("http://localhost:80", "no URL"),
+            ("80:", "Service's port"),
+            ("a:b:c:d", "Service's port"),
+            ("[::1]9000", "no `]:`"),
+        ] {
+            let refused = text.parse::<To>().unwrap_err().to_string();
+            assert!(refused.contains(why), "{text}: {refused}");
         }
     }
 }

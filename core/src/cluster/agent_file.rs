@@ -136,7 +136,10 @@ fn find(folder: Option<&Path>) -> Result<PathBuf> {
 
 fn missing(message: String) -> Error {
     Error::new(ErrorCode::AgentMissing, message)
-        .try_this("in a checkout, `make agent` builds it; elsewhere name the file in the settings")
+        .try_this(
+            "in a checkout, `make agent` builds it in target/agent; elsewhere put its files beside the program, or name \
+             that folder (`Config::agent_folder`) or the file (`agent` of the options)",
+        )
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(crate) struct Guard {
     pub(super) safe: Safe,
     /// The net below the interceptor, where it is had.
     pub(super) fallback: Option<Fallback>,
-    locals: Locals,
+    pub(super) locals: Locals,
     /// Ends the connections that are open.
     ending: CancellationToken,
     put_backs: VecDeque<Instant>,

@@ -36,6 +36,12 @@ impl Locals {
         };
         Self(Arc::new(locals.into_iter().map(|(port, local)| (port, endpoint(local))).collect()))
     }
+
+    /// What people should know of those where nobody listens at the start.
+    pub(crate) fn absent(&self) -> Vec<String> {
+        let nobody = self.0.values().filter(|endpoint| local::nobody_listens(&endpoint.local));
+        nobody.filter_map(|endpoint| endpoint.refused(&Refusal::new(RefusalCode::Refused, ""))).collect()
+    }
 }
 
 impl Endpoint {

@@ -171,6 +171,7 @@ impl<'a> Start<'a> {
 
         self.life.progress(6, STEPS, "done");
         self.life.notice("connections that were open before stay with the original pods until they end");
+        guard.locals.absent().into_iter().for_each(|text| self.life.notice(text));
         let ports = plan
             .ports
             .iter()

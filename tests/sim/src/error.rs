@@ -14,6 +14,9 @@ pub enum SimError {
         /// The system's word.
         source: std::io::Error,
     },
+    /// Another cluster runs in the folder.
+    #[error("another embedded cluster runs in {}: stop it, or choose another folder", .0.display())]
+    InUse(PathBuf),
     /// An address of 127/8 cannot be used.
     #[error("{what}: {source}; the embedded cluster needs loopback addresses of 127/8, which Linux has")]
     Address {

@@ -1,5 +1,6 @@
 //! The embedded cluster as a whole: its start and its end.
 
+use std::fs::{File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,8 +36,26 @@ pub struct Sim {
     shared: Arc<Shared>,
     folder: PathBuf,
     kubeconfig: PathBuf,
-    // Removed when dropped.
-    _temporary: Option<TempDir>,
+    // Removed, or free for others, when dropped.
+    _hold: Hold,
+}
+
+/// What makes a folder this cluster's alone.
+#[derive(Debug)]
+enum Hold {
+    /// It is its own.
+    Temporary(#[expect(dead_code, reason = "removed when dropped")] TempDir),
+    /// It is locked.
+    Locked(File),
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Self::Locked(folder) = self {
+            // Closing it is not enough: a process that is just being made may still have it.
+            let _ = folder.unlock();
+        }
+    }
 }
 
 impl Sim {
@@ -47,7 +66,7 @@ impl Sim {
     /// # Errors
     /// [`SimError`] when files, addresses or certificates cannot be had.
     pub async fn start(options: Options) -> Result<Self, SimError> {
-        let (folder, temporary) = folder(&options)?;
+        let (folder, hold) = folder(&options)?;
         let addresses = Addresses::claim().map_err(SimError::address("a part of 127/8"))?;
         let (host, nameserver) = (addresses.own(1), addresses.own(10));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
@@ -96,7 +115,7 @@ impl Sim {
         tasks.spawn(services::run(store.clone(), tasks.clone(), stop.clone()));
         tasks.spawn(dns::run(store, sockets, tasks.clone(), stop));
         tasks.spawn(server::run(shared.clone(), listener, acceptor));
-        Ok(Self { shared, folder, kubeconfig, _temporary: temporary })
+        Ok(Self { shared, folder, kubeconfig, _hold: hold })
     }
 
     /// The file by which clients find the cluster; it is gone with the cluster.
@@ -302,16 +321,22 @@ fn found(found: bool, what: impl FnOnce() -> String) -> Result<(), SimError> {
     if found { Ok(()) } else { Err(SimError::Missing(what())) }
 }
 
-fn folder(options: &Options) -> Result<(PathBuf, Option<TempDir>), SimError> {
+fn folder(options: &Options) -> Result<(PathBuf, Hold), SimError> {
     let Some(wanted) = &options.folder else {
         let made = tempfile::Builder::new().prefix("kubetether-sim-").tempdir();
         let made = made.map_err(SimError::file(std::env::temp_dir()))?;
-        return Ok((made.path().to_owned(), Some(made)));
+        return Ok((made.path().to_owned(), Hold::Temporary(made)));
     };
     std::fs::create_dir_all(wanted).map_err(SimError::file(wanted))?;
-    clear(wanted);
     let whole = std::fs::canonicalize(wanted).map_err(SimError::file(wanted))?;
-    Ok((whole, None))
+    let lock = File::open(&whole).map_err(SimError::file(&whole))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(SimError::InUse(whole)),
+        Err(TryLockError::Error(error)) => return Err(SimError::file(whole)(error)),
+    }
+    clear(&whole);
+    Ok((whole, Hold::Locked(lock)))
 }
 
 /// Removes what a cluster writes.

@@ -65,3 +65,15 @@ async fn killed_it_takes_processes_along() {
     child.kill().await.unwrap();
     eventually("no process", async || marked(&mark).is_empty().then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_folder_has_one_cluster_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || kubetether_sim::Options::new().folder(folder.path());
+    let first = kubetether_sim::Sim::start(options()).await.unwrap();
+    let refused = kubetether_sim::Sim::start(options()).await.unwrap_err();
+    assert!(matches!(refused, kubetether_sim::SimError::InUse(_)), "{refused}");
+    assert!(first.kubeconfig().exists(), "it was taken away from the one that runs");
+    first.stop().await;
+    kubetether_sim::Sim::start(options()).await.unwrap().stop().await;
+}
