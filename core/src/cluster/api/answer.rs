@@ -21,7 +21,14 @@ impl Cluster {
                     404 => ErrorCode::NoSuchTarget,
                     _ => ErrorCode::Cluster,
                 };
-                let message = format!("{place}: {}", words(&status));
+                let said = format!("{place}: {}", words(&status));
+                let message = match (code, status.code) {
+                    // What was tried in it matters less.
+                    (ErrorCode::NoSuchNamespace, 404) => {
+                        format!("there is no namespace {} ({said})", self.namespace)
+                    }
+                    _ => said,
+                };
                 let error = Error::new(code, message).on(object).because(ApiStatus(status));
                 match code {
                     ErrorCode::Unauthorized => error.try_this(
