@@ -73,7 +73,7 @@ function atExit() {
   if (!isMainThread) return;
   for (const entry of sessions) {
     const session = entry.deref();
-    if (session === undefined || session._isLetGo()) continue;
+    if (session === undefined || session._isLetGo() || session.state.state === 'closed') continue;
     const text = `the process ends with a session open in namespace ${session.namespace}: callers have the original pods again; ` +
       'clean() or `kubetether clean` takes away what is left. Close the session before process.exit()';
     try {

@@ -115,6 +115,14 @@ impl FlowEnd {
         }
     }
 
+    /// Of one that was cut before it was answered.
+    pub(crate) fn withdrawn(code: ResetCode) -> Self {
+        match Self::cut(code) {
+            Self::ResetThere => Self::GivenUp,
+            other => other,
+        }
+    }
+
     /// Of one that was answered so.
     pub(crate) fn refused(refusal: &Refusal) -> Self {
         Self::Refused(match refusal.code {

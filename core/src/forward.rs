@@ -357,8 +357,9 @@ impl Route {
             }
         };
         let end = tokio::select! {
-            end = through => end,
+            biased;
             () = self.ending.cancelled() => FlowEnd::Closed,
+            end = through => end,
         };
         counted.end(end);
     }

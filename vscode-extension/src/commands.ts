@@ -26,6 +26,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   'kubetether.putBack': putBack,
   'kubetether.terminal': (ctx) => openTerminal(ctx.sessions),
   'kubetether.showTraffic': async (ctx, node) => ctx.trafficPanel.show(node === undefined ? undefined : await keyOf(ctx, node)),
+  // Of the view's title, which is told the row that has the focus.
+  'kubetether.showAllTraffic': (ctx) => ctx.trafficPanel.show(),
   'kubetether.pauseTraffic': (ctx) => ctx.trafficPanel.pause(true),
   'kubetether.resumeTraffic': (ctx) => ctx.trafficPanel.pause(false),
   'kubetether.clearTraffic': (ctx) => ctx.traffic.clear(),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -134,6 +135,8 @@ test('a proxy-url leads to the cluster, and is told without its password where i
   await once(proxy, 'listening');
   t.after(() => proxy.close());
   const { port } = proxy.address() as AddressInfo;
+  // As the editor does, which has its own in their place that know other proxies.
+  for (const module of [http, https]) t.mock.method(module, 'get', () => assert.fail('the editor would lead it elsewhere'));
   const access = (url: string) => new Kubeconfig(parse).add(config('http://cluster.invalid:6443').replace('{server:', `{proxy-url: "${url}", server:`), '/a/b').access('kind');
   assert.deepEqual((await new Api(access(`http://ann:secret@127.0.0.1:${port}`)).list('/api')).items, []);
   assert.deepEqual(through, [`cluster.invalid:6443 Basic ${Buffer.from('ann:secret').toString('base64')}`]);

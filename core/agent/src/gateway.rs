@@ -65,7 +65,7 @@ impl Gateway {
         let Asked { host, port, .. } = &asked;
         let found = tokio::select! {
             found = dial::datagrams(&self.shared.resolver, host, *port, asked.until()) => found,
-            () = incoming.cancelled() => return None,
+            _ = incoming.cancelled() => return None,
         };
         match found {
             Ok(socket) => {
@@ -93,7 +93,7 @@ impl Gateway {
         let dialled = tokio::select! {
             dialled = dial::host(&self.shared.resolver, host, *port, asked.until()) => dialled,
             // The client gave up: so do we.
-            () = incoming.cancelled() => return None,
+            _ = incoming.cancelled() => return None,
         };
         match dialled {
             Ok(socket) => {

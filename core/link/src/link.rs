@@ -283,18 +283,18 @@ impl Incoming {
         self.refuse_with(refusal);
     }
 
-    /// Waits until the peer gives up (it reset the stream, or the link is closed). Cancel-safe.
-    pub async fn cancelled(&mut self) {
+    /// Waits until the peer gives up (it reset the stream, or the link is lost or closed), and tells which. Cancel-safe.
+    pub async fn cancelled(&mut self) -> wire::ResetCode {
         poll_fn(|cx| {
             self.shared.act(|state| {
-                if state.link.cut(self.id).is_some() {
-                    return Poll::Ready(());
+                if let Some(code) = state.link.cut(self.id) {
+                    return Poll::Ready(code);
                 }
                 state.waiting(self.id).watcher = Some(cx.waker().clone());
                 Poll::Pending
             })
         })
-        .await;
+        .await
     }
 
     fn refuse_with(&mut self, refusal: Refusal) {

@@ -105,7 +105,7 @@ pub fn relay_tallied(
     run(stream, socket.into(), end, Some(tally))
 }
 
-/// Bytes that many flows have moved so far.
+/// Bytes that a flow has moved so far.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// From sockets into streams.

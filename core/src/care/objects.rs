@@ -324,7 +324,8 @@ pub(super) async fn clear_the_way<T>(
                 }
             })
             .collect();
-        async { futures_util::future::try_join_all(deletions).await.map(drop) }
+        // All of them, whatever becomes of one.
+        async { futures_util::future::join_all(deletions).await.into_iter().collect::<Result<()>>() }
     };
     Box::pin(aside::out_of_the_way(cluster, &taken.name, clear, put_back, deadline)).await
 }

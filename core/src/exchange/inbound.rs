@@ -37,10 +37,15 @@ impl Locals {
         Self(Arc::new(locals.into_iter().map(|(port, local)| (port, endpoint(local))).collect()))
     }
 
-    /// What people should know of those where nobody listens at the start.
-    pub(crate) fn absent(&self) -> Vec<String> {
-        let nobody = self.0.values().filter(|endpoint| local::nobody_listens(&endpoint.local));
-        nobody.filter_map(|endpoint| endpoint.refused(&Refusal::new(RefusalCode::Refused, ""))).collect()
+    /// Tells people of those where nobody listens at the start.
+    pub(crate) async fn tell_absent(self, life: Arc<Life>) {
+        let absent = move || {
+            let nobody = local::without_listener(self.0.values().map(|endpoint| &endpoint.local));
+            let nobody = self.0.values().filter(|endpoint| nobody.contains(&&endpoint.local));
+            nobody.filter_map(|endpoint| endpoint.refused(&Refusal::new(RefusalCode::Refused, ""))).collect()
+        };
+        let told: Vec<String> = tokio::task::spawn_blocking(absent).await.unwrap_or_default();
+        told.into_iter().for_each(|text| life.notice(text));
     }
 }
 
@@ -121,7 +126,7 @@ impl Inbound {
         let local = &endpoint.local;
         let connected = tokio::select! {
             connected = local::connect(local) => connected,
-            () = incoming.cancelled() => return counted.end(FlowEnd::GivenUp),
+            code = incoming.cancelled() => return counted.end(FlowEnd::withdrawn(code)),
         };
         match connected {
             Ok(socket) => {

@@ -171,7 +171,6 @@ impl<'a> Start<'a> {
 
         self.life.progress(6, STEPS, "done");
         self.life.notice("connections that were open before stay with the original pods until they end");
-        guard.locals.absent().into_iter().for_each(|text| self.life.notice(text));
         let ports = plan
             .ports
             .iter()
@@ -189,6 +188,8 @@ impl<'a> Start<'a> {
         };
         guard.own(reservation.take());
         self.life.set(HandleState::Active);
+        let absent = guard.locals.clone().tell_absent(self.life.clone());
+        self.shared.tasks.spawn("look for listeners", absent);
         self.shared.tasks.spawn("guard of an exchange", guard.watch(kept, note));
         if let Some(dead) = dead {
             let leftovers = removal::of_the_dead(self.shared.clone(), plan, dead);

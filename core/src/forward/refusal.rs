@@ -37,6 +37,8 @@ pub(super) fn never_opened(error: &Error) -> FlowEnd {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<OpenError>());
     match source {
         Some(OpenError::Refused(refusal)) => FlowEnd::refused(refusal),
+        Some(OpenError::Reset(code)) => FlowEnd::cut(*code),
+        Some(OpenError::Closed(reason)) => FlowEnd::Lost(reason.to_string()),
         _ => FlowEnd::Refused(error.to_string()),
     }
 }
@@ -48,7 +50,7 @@ pub(super) fn has_reset(caller: &TcpStream) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kubetether_link::Refusal;
+    use kubetether_link::{Refusal, ResetCode};
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -60,6 +62,8 @@ mod tests {
         let refusal = Refusal::new(RefusalCode::NameNotFound, "db.shop.svc.cluster.local has no address");
         let error = refused(&destination, "db", OpenError::Refused(refusal));
         assert_eq!(never_opened(&error), FlowEnd::Refused("name not found".into()));
+        let lost = refused(&destination, "db", OpenError::Reset(ResetCode::LinkLost));
+        assert_eq!(never_opened(&lost), FlowEnd::Lost(ResetCode::LinkLost.to_string()));
         let late = Error::deadline("dialling db:5432 from the cluster");
         assert_eq!(never_opened(&late), FlowEnd::Refused(late.to_string()));
     }

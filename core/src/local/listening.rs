@@ -6,18 +6,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Local;
 
-/// Whether it is certain that nobody listens there now. Of other machines' endpoints that is not known, nor on systems
-/// without `/proc`.
-pub(crate) fn nobody_listens(local: &Local) -> bool {
+/// Those of them of which it is certain that nobody listens there now. Of other machines' endpoints that is not known, nor on
+/// systems without `/proc`. Blocks: the kernel may walk through all connections of the machine.
+pub(crate) fn without_listener<'a>(locals: impl Iterator<Item = &'a Local>) -> Vec<&'a Local> {
+    let listeners = listeners();
+    locals.filter(|local| nobody_listens(local, listeners.as_deref())).collect()
+}
+
+fn nobody_listens(local: &Local, listeners: Option<&[SocketAddr]>) -> bool {
     match local {
-        Local::Unix(path) => !path.exists(),
+        // A path that may not be looked at may have somebody.
+        Local::Unix(path) => matches!(path.try_exists(), Ok(false)),
         Local::Tcp { host, port } => {
             let wanted: &[IpAddr] = match host.parse() {
                 Ok(address) => &[address],
                 Err(_) if host == "localhost" => &[LOOPBACK.0, LOOPBACK.1],
                 Err(_) => return false,
             };
-            let Some(listeners) = listeners() else { return false };
+            let Some(listeners) = listeners else { return false };
             wanted.iter().all(IpAddr::is_loopback)
                 && !listeners
                     .iter()
@@ -75,7 +81,11 @@ mod tests {
     use super::*;
 
     fn nobody(host: &str, port: u16) -> bool {
-        nobody_listens(&Local::Tcp { host: host.into(), port })
+        is_alone(&Local::Tcp { host: host.into(), port })
+    }
+
+    fn is_alone(local: &Local) -> bool {
+        !without_listener(std::iter::once(local)).is_empty()
     }
 
     #[test]
@@ -103,9 +113,9 @@ mod tests {
     fn a_socket_that_is_not_there_has_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.sock");
-        assert!(nobody_listens(&Local::Unix(path.clone())));
+        assert!(is_alone(&Local::Unix(path.clone())));
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(!nobody_listens(&Local::Unix(path)));
+        assert!(!is_alone(&Local::Unix(path)));
     }
 
     #[cfg(target_endian = "little")]

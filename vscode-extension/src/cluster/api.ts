@@ -90,12 +90,12 @@ export class Api {
       throw error;
     }
     const url = new URL(path.replace(/^\//, ''), this.#access.server.replace(/\/?$/, '/'));
-    const { get } = url.protocol === 'http:' ? http : https;
+    const options = { ...credentials.tls, headers: { accept: 'application/json', ...credentials.headers }, signal };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = get(url, { ...credentials.tls, headers: { accept: 'application/json', ...credentials.headers }, signal }, resolve);
-      // The connection may be silent for as long as nothing happens; the answer's beginning may not.
-      request.setTimeout(DEADLINE_MS, () => request.destroy(new Error(`no answer within ${DEADLINE_MS / 1000} s`)));
-      request.once('response', () => request.setTimeout(0));
+      const request = credentials.tls.agent === undefined ? (url.protocol === 'http:' ? http : https).get(url, options) : through(credentials.tls.agent, url, options);
+      // The connection may be silent for as long as nothing happens; its beginning, a proxy's answer included, and the answer's may not.
+      const limit = setTimeout(() => request.destroy(new Error(`no answer within ${DEADLINE_MS / 1000} s`)), DEADLINE_MS);
+      request.once('response', resolve).once('close', () => clearTimeout(limit)).once('response', () => clearTimeout(limit));
       request.on('error', (error) => reject(signal.aborted && signal.reason instanceof Error && signal.reason.name === 'AbortError' ? signal.reason : unreachable(url, error)));
     });
     const status = response.statusCode ?? 0;
@@ -103,6 +103,17 @@ export class Api {
     if (status === 401) this.#credentials = undefined;
     throw refusal(status, await textOf(response));
   }
+}
+
+/** Not by `get`: the editor has put its own in the place of that, which goes through the editor's proxy instead of this one. */
+function through(agent: http.Agent, url: URL, options: http.RequestOptions): http.ClientRequest {
+  const { protocol, hostname, port, pathname, search } = url;
+  // It cannot see by whom it is called.
+  Object.assign(agent, { protocol });
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const request = new http.ClientRequest({ ...options, agent, protocol, host, port: port === '' ? (protocol === 'http:' ? 80 : 443) : port, path: pathname + search });
+  request.end();
+  return request;
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

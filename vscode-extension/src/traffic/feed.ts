@@ -1,6 +1,8 @@
 // What the traffic panel shows: the flows of this window's sessions, read while somebody looks, and told as differences. The engine
 // remembers what ends meanwhile. Knows no editor.
 
+import { randomUUID } from 'node:crypto';
+
 import type { Flow, Flows } from '../engine/engine.js';
 import type { Held, HeldSession, Sessions } from '../sessions/sessions.js';
 import type { Disposable } from '../signal.js';
@@ -16,6 +18,9 @@ const SHARE = 20;
 const MOST_LISTED = 4_096;
 /** Exchanges and forwards whose names are kept. */
 const MOST_NAMES = 200;
+
+/** This extension host. */
+const HOST = randomUUID();
 
 type Post = (message: ToPage) => void;
 
@@ -225,7 +230,7 @@ export class TrafficFeed implements Disposable {
   }
 
   #tellAll(): void {
-    this.#tell({ type: 'all', rows: this.#frozen?.rows ?? this.#table.rows, names: this.#namesNow(), paused: this.paused });
+    this.#tell({ type: 'all', rows: this.#frozen?.rows ?? this.#table.rows, names: this.#namesNow(), paused: this.paused, host: HOST });
   }
 
   #tell(message: DistributiveOmit<Exclude<ToPage, { type: 'only' }>, 'forgotten' | 'now'>): void {

@@ -14,10 +14,16 @@ interface Facts {
 
 export type ToPage =
   /** All there is to be shown. */
-  | (Facts & { readonly type: 'all'; readonly names: readonly Name[]; readonly paused: boolean })
+  | (Facts & {
+      readonly type: 'all';
+      readonly names: readonly Name[];
+      readonly paused: boolean;
+      /** Which extension host it comes from: another one knows other keys. */
+      readonly host: string;
+    })
   /** What is new or different. */
   | (Facts & { readonly type: 'some' })
-  /** Shows this exchange or forward only, or this session's: a key of `Name`, or what its keys begin with. */
+  /** Shows this exchange or forward only, or this session's: a key of `Name`, or what its keys begin with; empty: all. */
   | { readonly type: 'only'; readonly key: string };
 
 export type FromPage =

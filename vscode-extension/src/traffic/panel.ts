@@ -40,7 +40,8 @@ export class TrafficPanel implements vscode.WebviewViewProvider, vscode.Disposab
 
   /** Shows the panel: all of it, or one exchange, forward or session. */
   async show(key?: string): Promise<void> {
-    this.#only = key === undefined ? undefined : this.#feed.keyOf(key);
+    // What is not known has no flows here: all are better than somebody else's.
+    this.#only = (key === undefined ? undefined : this.#feed.keyOf(key)) ?? '';
     await vscode.commands.executeCommand(`${VIEW}.focus`);
     this.#choose();
   }

@@ -1,5 +1,5 @@
-// The package as it is downloaded, installed into an editor that has nothing else of ours: first use, exchange, traffic, stop, and a
-// reload. `./package` has made it. All other tests run the extension from its folder.
+// The package as it is downloaded, installed into an editor that has nothing else of ours: first use, exchange, traffic, stop.
+// `./package` has made it. All other tests run the extension from its folder.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -8,6 +8,8 @@ import { COLUMNS, FlowView, inSight } from '../view.js';
 interface Kept {
   readonly filter?: string;
   readonly only?: string;
+  /** The extension host that `only` is of. */
+  readonly host?: string;
 }
 
 declare function acquireVsCodeApi(): { postMessage(message: FromPage): void; getState(): Kept | undefined; setState(state: Kept): void };
@@ -42,7 +44,8 @@ let drawing = false;
 let taken = 0;
 
 for (const title of COLUMNS) head.append(cellOf('columnheader', title));
-const { filter: text = '', only: key = '' } = vscode.getState() ?? {};
+const { filter: text = '', only: key = '', host: formerly } = vscode.getState() ?? {};
+let host = formerly;
 filter.value = text;
 view.filter = text;
 choose(key);
@@ -54,6 +57,12 @@ window.addEventListener('message', ({ data }: MessageEvent<ToPage>) => {
   } else {
     const before = view.paused;
     view.take(data);
+    if (data.type === 'all' && data.host !== host) {
+      // After a reload of the window keys mean others.
+      host = data.host;
+      choose('');
+      keep();
+    }
     ahead = data.now - Date.now();
     taken++;
     if (data.names !== undefined) offer();
@@ -203,7 +212,7 @@ function offer(wanted = only.value): void {
 
 /** Beyond the page, which is made anew when the panel is shown again. */
 function keep(): void {
-  vscode.setState({ filter: filter.value, only: only.value });
+  vscode.setState({ filter: filter.value, only: only.value, ...(host === undefined ? {} : { host }) });
 }
 
 function elementOf(): (typeof elements)[number] {
