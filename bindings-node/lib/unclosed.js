@@ -43,7 +43,11 @@ function isOver(handle) {
 /** Sessions are closed when the program has nothing else to do. */
 function closeAtEnd(session) {
   for (const entry of sessions) if (entry.deref() === undefined) sessions.delete(entry);
-  if (!process.listeners('beforeExit').includes(atEnd)) process.on('beforeExit', atEnd).on('exit', atExit);
+  if (!process.listeners('beforeExit').includes(atEnd)) {
+    // One by one: hosts of extensions have an `on` of their own, which returns nothing.
+    process.on('beforeExit', atEnd);
+    process.on('exit', atExit);
+  }
   const entry = new WeakRef(session);
   sessions.add(entry);
   return () => drop(entry);
@@ -51,7 +55,9 @@ function closeAtEnd(session) {
 
 function drop(entry) {
   sessions.delete(entry);
-  if (sessions.size === 0) process.removeListener('beforeExit', atEnd).removeListener('exit', atExit);
+  if (sessions.size > 0) return;
+  process.removeListener('beforeExit', atEnd);
+  process.removeListener('exit', atExit);
 }
 
 function atEnd() {
