@@ -105,8 +105,10 @@ class Cluster {
   /** Until its pod answers. */
   async ready(name) {
     await until(`svc/${name} has a ready pod`, async () => {
-      const endpoints = await this.api('GET', `/api/v1/namespaces/default/endpoints/${name}`);
-      return endpoints.subsets?.some((subset) => subset.addresses?.length > 0);
+      // Listed, since Kubernetes makes it a moment after the Service.
+      const { items } = await this.api('GET', '/api/v1/namespaces/default/endpoints');
+      const endpoints = items.find(({ metadata }) => metadata.name === name);
+      return endpoints?.subsets?.some((subset) => subset.addresses?.length > 0);
     });
   }
 
