@@ -10,7 +10,7 @@ use kubetether_link::{Refusal, RefusalCode, Socket};
 use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 use tokio::time::Instant;
 
-pub(crate) use self::listening::without_listener;
+pub(crate) use self::listening::Listeners;
 use crate::{Local, descriptors};
 
 /// An endpoint of this machine that has not accepted by then will not.

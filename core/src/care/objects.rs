@@ -188,6 +188,15 @@ impl Ours {
         }
     }
 
+    /// Deletes it and waits until it is gone: marked for deletion is not gone, since somebody's finalizer may hold it. `false`
+    /// when it is somebody's by now.
+    async fn take_away(&self, cluster: &Cluster, deadline: Deadline) -> Result<bool> {
+        if !self.delete(cluster, deadline).await? {
+            return Ok(false);
+        }
+        self.gone(cluster, deadline).await.map(|()| true)
+    }
+
     /// Waits until it is gone, or is another one.
     pub(crate) async fn gone(&self, cluster: &Cluster, deadline: Deadline) -> Result<()> {
         typed!(self.kind, K => gone::wait_for::<K>(cluster, &self.name, &self.uid, deadline).await)?;
@@ -287,11 +296,7 @@ pub(crate) async fn remove<'a>(
     in_order.sort_by_key(|ours| ours.kind);
     for same in in_order.chunk_by(|a, b| a.kind == b.kind) {
         let removals = same.iter().map(|ours| async move {
-            let there = cluster.in_namespace(&ours.namespace);
-            if !ours.delete(&there, deadline).await? {
-                return Ok(false);
-            }
-            ours.gone(&there, deadline).await.map(|()| true)
+            ours.take_away(&cluster.in_namespace(&ours.namespace), deadline).await
         });
         let came = futures_util::future::join_all(removals).await;
         done.extend(same.iter().copied().zip(came));
@@ -313,19 +318,11 @@ pub(super) async fn clear_the_way<T>(
         return put_back.await;
     }
     let clear = |deadline| {
-        let deletions: Vec<_> = slices
-            .iter()
-            .map(|slice| async move {
-                // Marked for deletion is not gone: somebody's finalizer may hold it.
-                if slice.delete(cluster, deadline).await? {
-                    slice.gone(cluster, deadline).await
-                } else {
-                    Ok(())
-                }
-            })
-            .collect();
+        let removals: Vec<_> = slices.iter().map(|slice| slice.take_away(cluster, deadline)).collect();
         // All of them, whatever becomes of one.
-        async { futures_util::future::join_all(deletions).await.into_iter().collect::<Result<()>>() }
+        async {
+            futures_util::future::join_all(removals).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
+        }
     };
     Box::pin(aside::out_of_the_way(cluster, &taken.name, clear, put_back, deadline)).await
 }

@@ -40,8 +40,8 @@ impl Locals {
     /// Tells people of those where nobody listens at the start.
     pub(crate) async fn tell_absent(self, life: Arc<Life>) {
         let absent = move || {
-            let nobody = local::without_listener(self.0.values().map(|endpoint| &endpoint.local));
-            let nobody = self.0.values().filter(|endpoint| nobody.contains(&&endpoint.local));
+            let listeners = local::Listeners::now();
+            let nobody = self.0.values().filter(|endpoint| listeners.nobody_at(&endpoint.local));
             nobody.filter_map(|endpoint| endpoint.refused(&Refusal::new(RefusalCode::Refused, ""))).collect()
         };
         let told: Vec<String> = tokio::task::spawn_blocking(absent).await.unwrap_or_default();

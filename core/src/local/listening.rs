@@ -6,28 +6,33 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Local;
 
-/// Those of them of which it is certain that nobody listens there now. Of other machines' endpoints that is not known, nor on
-/// systems without `/proc`. Blocks: the kernel may walk through all connections of the machine.
-pub(crate) fn without_listener<'a>(locals: impl Iterator<Item = &'a Local>) -> Vec<&'a Local> {
-    let listeners = listeners();
-    locals.filter(|local| nobody_listens(local, listeners.as_deref())).collect()
-}
+/// Who listens in this network namespace, by proc(5); `None` where that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Listeners(Option<Vec<SocketAddr>>);
 
-fn nobody_listens(local: &Local, listeners: Option<&[SocketAddr]>) -> bool {
-    match local {
-        // A path that may not be looked at may have somebody.
-        Local::Unix(path) => matches!(path.try_exists(), Ok(false)),
-        Local::Tcp { host, port } => {
-            let wanted: &[IpAddr] = match host.parse() {
-                Ok(address) => &[address],
-                Err(_) if host == "localhost" => &[LOOPBACK.0, LOOPBACK.1],
-                Err(_) => return false,
-            };
-            let Some(listeners) = listeners else { return false };
-            wanted.iter().all(IpAddr::is_loopback)
-                && !listeners
-                    .iter()
-                    .any(|at| at.port() == *port && wanted.iter().any(|address| takes(at.ip(), *address)))
+impl Listeners {
+    /// As it is now. Blocks: the kernel may walk through all connections of the machine.
+    pub(crate) fn now() -> Self {
+        Self(listeners())
+    }
+
+    /// Whether it is certain that nobody listens there. Of other machines' endpoints that is not known.
+    pub(crate) fn nobody_at(&self, local: &Local) -> bool {
+        match local {
+            // A path that may not be looked at may have somebody.
+            Local::Unix(path) => matches!(path.try_exists(), Ok(false)),
+            Local::Tcp { host, port } => {
+                let wanted: &[IpAddr] = match host.parse() {
+                    Ok(address) => &[address],
+                    Err(_) if host == "localhost" => &[LOOPBACK.0, LOOPBACK.1],
+                    Err(_) => return false,
+                };
+                let Some(listeners) = &self.0 else { return false };
+                wanted.iter().all(IpAddr::is_loopback)
+                    && !listeners
+                        .iter()
+                        .any(|at| at.port() == *port && wanted.iter().any(|address| takes(at.ip(), *address)))
+            }
         }
     }
 }
@@ -40,7 +45,6 @@ fn takes(listener: IpAddr, address: IpAddr) -> bool {
     listener == address || listener.is_unspecified() && (listener.is_ipv6() || address.is_ipv4())
 }
 
-/// Who listens in this network namespace, by proc(5); `None` where that cannot be read.
 fn listeners() -> Option<Vec<SocketAddr>> {
     let mut all = Vec::new();
     let mut read = 0;
@@ -85,7 +89,7 @@ mod tests {
     }
 
     fn is_alone(local: &Local) -> bool {
-        !without_listener(std::iter::once(local)).is_empty()
+        Listeners::now().nobody_at(local)
     }
 
     #[test]

@@ -95,7 +95,8 @@ export class Api {
       const request = credentials.tls.agent === undefined ? (url.protocol === 'http:' ? http : https).get(url, options) : through(credentials.tls.agent, url, options);
       // The connection may be silent for as long as nothing happens; its beginning, a proxy's answer included, and the answer's may not.
       const limit = setTimeout(() => request.destroy(new Error(`no answer within ${DEADLINE_MS / 1000} s`)), DEADLINE_MS);
-      request.once('response', resolve).once('close', () => clearTimeout(limit)).once('response', () => clearTimeout(limit));
+      request.once('response', resolve);
+      for (const event of ['response', 'close']) request.once(event, () => clearTimeout(limit));
       request.on('error', (error) => reject(signal.aborted && signal.reason instanceof Error && signal.reason.name === 'AbortError' ? signal.reason : unreachable(url, error)));
     });
     const status = response.statusCode ?? 0;
