@@ -46,6 +46,8 @@ const LEAST_CONNECTIONS: u64 = 16;
 const LEAST_BYTES: u64 = 4 << 20;
 /// For the links of an agent without a limit; a link alone gets no more than this helps.
 const LINKS: u64 = 96 << 20;
+/// Of the budget, what is left to connections, or a quarter: some 2,800 of them.
+const KEPT: u64 = 16 << 20;
 /// The memory limit of a container, as it sees it itself: control groups version 2, and 1.
 const MEMORY_LIMITS: [(&str, &str); 2] =
     [("sys/fs/cgroup", "memory.max"), ("sys/fs/cgroup/memory", "memory.limit_in_bytes")];
@@ -78,7 +80,9 @@ impl Limits {
         let total = memory.saturating_sub(RESERVED_BYTES + memory / 32).clamp(LEAST_BYTES, most);
         // Each link has 1 MiB of the budget whatever is left.
         let affordable = usize::try_from(total >> 21).unwrap_or(links).max(4);
-        Self { connections, budget: Budget::new(total), links: links.min(affordable) }
+        // Connections are to find room whatever links have promised to their peers.
+        let budget = Budget::with_kept(total, (total / 4).min(KEPT));
+        Self { connections, budget, links: links.min(affordable) }
     }
 
     /// How much of the budget one link may have at most, by kind.
@@ -87,7 +91,7 @@ impl Limits {
         // What is on its way to the agent is seldom in its memory.
         config
             .link_window((self.budget.total() / 5 * 2).min(48 << 20))
-            .unacknowledged(third.min(36 << 20))
+            .unacknowledged(third.min(40 << 20))
             .queued(usize::try_from(third / 4).unwrap_or(usize::MAX).min(8 << 20))
             .budget(self.budget.clone())
     }

@@ -11,8 +11,8 @@ use std::{
 
 /// How much memory the links of a process may hold together, for bytes on their way and the credit they give. A cheap handle:
 /// clones are of the same budget, and so are the clones of a [`LinkConfig`](crate::LinkConfig), hence all links of one agent.
-/// A quarter of it is left to what the process [charges](Self::charge) itself: credit that was once told to a peer cannot be
-/// taken back, and must not keep out everything else until it is used.
+/// Where the process [charges](Self::charge) something itself, a part of it is [kept](Self::with_kept) for that: credit that was
+/// once told to a peer cannot be taken back, and must not keep out everything else until it is used.
 ///
 /// Not counted are the streams themselves, control frames that are not acknowledged (at most some 20 MB, from a peer that
 /// does not acknowledge), the 64 KiB of calls' bytes and 6 MiB of received buffers that a link may hold beyond
@@ -28,6 +28,8 @@ pub struct Budget(Arc<Inner>);
 
 struct Inner {
     total: u64,
+    /// What links leave to charges.
+    kept: u64,
     used: AtomicU64,
     /// What of it links have drawn.
     drawn: AtomicU64,
@@ -47,10 +49,16 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of so many bytes, for links alone.
     pub fn new(bytes: u64) -> Self {
+        Self::with_kept(bytes, 0)
+    }
+
+    /// A budget of so many bytes, of which links leave `kept` to what is charged.
+    pub fn with_kept(bytes: u64, kept: u64) -> Self {
         Self(Arc::new(Inner {
             total: bytes,
+            kept: kept.min(bytes),
             used: AtomicU64::new(0),
             drawn: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
@@ -94,9 +102,14 @@ impl Budget {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What links may draw in all.
+    fn for_links(&self) -> u64 {
+        self.0.total - self.0.kept
+    }
+
     /// What links can still draw.
     fn left(&self) -> u64 {
-        let for_links = (self.0.total / 4 * 3).saturating_sub(self.0.drawn.load(Ordering::Relaxed));
+        let for_links = self.for_links().saturating_sub(self.0.drawn.load(Ordering::Relaxed));
         self.0.total.saturating_sub(self.used()).min(for_links)
     }
 
@@ -213,7 +226,7 @@ impl Account {
     pub(crate) fn is_asked_to_shrink(&self) -> bool {
         let accounts = self.budget.0.accounts.load(Ordering::Relaxed).max(1);
         self.budget.left() < self.budget.total() / 8
-            && self.drawn > self.share.max(self.budget.total() / 4 * 3 / accounts)
+            && self.drawn > self.share.max(self.budget.for_links() / accounts)
     }
 }
 
@@ -260,7 +273,7 @@ mod tests {
 
     #[test]
     fn one_leaves_something_to_the_others_and_is_asked_for_more() {
-        let budget = Budget::new(4 << 20);
+        let budget = Budget::with_kept(4 << 20, 1 << 20);
         let mut first = Account::new(budget.clone(), 64 << 10);
         first.hold(first.room());
         assert_eq!((first.room(), budget.used()), (0, 2 << 20));

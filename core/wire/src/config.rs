@@ -39,11 +39,11 @@ impl LinkConfig {
             silence: Duration::from_secs(5),
             grace: Duration::from_secs(60),
             initial_window: 128 << 10,
-            stream_window: 32 << 20,
+            stream_window: 40 << 20,
             link_window: 48 << 20,
             send_buffer: 256 << 10,
             queued: 8 << 20,
-            unacknowledged: 36 << 20,
+            unacknowledged: 40 << 20,
             budget: Budget::new(96 << 20),
             max_streams: 16_384,
             max_carriers: 16,
@@ -83,7 +83,7 @@ impl LinkConfig {
     }
 
     /// Received bytes one stream may hold: `initial` at first, growing to `most` by need, which is two round trips' bytes, while
-    /// its reader keeps up. Default 128 KiB and 32 MiB; at least 16 KiB. All streams together grow by at most two thirds of the
+    /// its reader keeps up. Default 128 KiB and 40 MiB; at least 16 KiB. All streams together grow by at most three quarters of the
     /// link's window.
     pub fn stream_window(mut self, initial: u64, most: u64) -> Self {
         self.initial_window = initial.max(16 << 10);
@@ -93,7 +93,7 @@ impl LinkConfig {
 
     /// Received bytes all streams together may hold at most; the peer is given credit for 512 KiB at first, and for more as it
     /// uses that up. Default 48 MiB; at least 64 KiB. Readers that have stopped hold up others when this is full of their
-    /// bytes: with the defaults more than 120 of them, each with its first window full.
+    /// bytes: with the defaults more than 90 of them, each with its first window full.
     pub fn link_window(mut self, bytes: u64) -> Self {
         self.link_window = bytes.max(64 << 10);
         self
@@ -114,7 +114,7 @@ impl LinkConfig {
     }
 
     /// Sent bytes that may wait for the peer's acknowledgement, with what holding them costs; beyond it nothing new is sent.
-    /// Default 36 MiB; at least 1 MiB.
+    /// Default 40 MiB; at least 1 MiB.
     pub fn unacknowledged(mut self, bytes: u64) -> Self {
         self.unacknowledged = bytes.max(1 << 20);
         self

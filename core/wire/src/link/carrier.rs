@@ -49,9 +49,12 @@ impl Retained {
 /// Frames after which they are acknowledged at once.
 const ACK_FRAMES: u64 = 256;
 /// Bytes of streams after which they are acknowledged at once: at least and at most.
-const ACK_BYTES: (u64, u64) = (8 << 10, 128 << 10);
+const ACK_BYTES: (u64, u64) = (8 << 10, 1 << 20);
 /// How often bulk is to be acknowledged: between these.
-const ACK_PACE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(8));
+const ACK_PACE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(12));
+/// So many in a row must be too soon before more bytes are acknowledged at once: whoever sends needs several of them within its
+/// window, which grows meanwhile.
+const ACK_QUICK: u32 = 8;
 /// How long an acknowledgement may wait for more to acknowledge.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 
@@ -100,6 +103,8 @@ pub(super) struct Carrier {
     pub(super) ack_due: bool,
     /// So many bytes are acknowledged at once.
     pub(super) ack_bytes: u64,
+    /// Acknowledgements in a row that came too soon after the one before.
+    quick_acks: u32,
     pub(super) acked_at: Instant,
     /// What was last acknowledged is said once more, to who pings in doubt.
     pub(super) repeat_ack: bool,
@@ -147,6 +152,7 @@ impl Carrier {
             ack_at: None,
             ack_due: false,
             ack_bytes: ACK_BYTES.0,
+            quick_acks: 0,
             acked_at: now,
             repeat_ack: false,
             last_heard: now,
@@ -203,8 +209,9 @@ impl Carrier {
     pub(super) fn tell(&mut self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.acked_at);
         let full = self.untold_bytes >= self.ack_bytes;
-        if full && elapsed < ACK_PACE.0 {
-            self.ack_bytes = (self.ack_bytes * 2).min(ACK_BYTES.1);
+        self.quick_acks = if full && elapsed < ACK_PACE.0 { self.quick_acks + 1 } else { 0 };
+        if self.quick_acks >= ACK_QUICK {
+            (self.ack_bytes, self.quick_acks) = ((self.ack_bytes * 2).min(ACK_BYTES.1), 0);
         } else if !full || elapsed > ACK_PACE.1 {
             self.ack_bytes = (self.ack_bytes / 2).max(ACK_BYTES.0);
         }

@@ -4,10 +4,11 @@ use crate::{ProtocolError, budget::Account};
 
 /// The link's credit for the peer: what it may have on its way or unread here, all streams together.
 ///
-/// The window starts small, doubles (below 4 MiB: grows fourfold) while it is used up within two round trips, or when half of it
-/// is unread, up to the bound and as far as the budget goes, and halves when it was hardly used for a while. A limit that
-/// was told is not taken back: a window that has shrunk shows as the credit is used up. What is told and not freed is held
-/// in the account of the budget, so what is held there bounds what can come.
+/// The window starts small, doubles (below 4 MiB: grows fourfold) while it is used up within two round trips of the line alone,
+/// or when three quarters of it are unread, up to the bound and as far as the budget goes, and halves when it was hardly used
+/// for a while. A limit that was told is not taken back: a window that has shrunk shows as the credit is used up. What is told
+/// and not freed is held in the account of the budget, so what is held there bounds what can come; and a window wider than the
+/// line needs would keep it from those that need it.
 #[derive(Debug)]
 pub(super) struct LinkReceive {
     account: Account,
@@ -26,14 +27,16 @@ pub(super) struct LinkReceive {
     grown: u64,
 }
 
-/// Raises of less than this, and less than a quarter of the window, are not told while the peer has enough.
-pub(super) const TELL: u64 = 1 << 20;
+/// Raises of less than this, and less than a quarter of the window, are not told while the peer has enough: each message costs
+/// six processes on its way (a fifth of a download's rate went into such messages where this was 1 MiB, and each 128 KiB were
+/// acknowledged).
+pub(super) const TELL: u64 = 4 << 20;
 /// A window below this grows fourfold.
 pub(super) const SMALL: u64 = 4 << 20;
 /// What a peer needs to have left for it to be enough, whatever the window.
 const ENOUGH: u64 = 128 << 10;
 /// A window of which less than half was used in this time halves.
-pub(super) const WATCH: Duration = Duration::from_secs(10);
+pub(super) const WATCH: Duration = Duration::from_secs(30);
 
 impl LinkReceive {
     /// `least` is the size at first, and held from the beginning.
@@ -64,7 +67,7 @@ impl LinkReceive {
     /// Whether the peer has so little left that the window is worth a look, though nothing was freed.
     pub(super) fn is_low(&self) -> bool {
         let left = self.limit.saturating_sub(self.sent);
-        left < ENOUGH || left < self.window / 2 && self.window < self.most
+        left < ENOUGH || left < self.window / 4 && self.window < self.most
     }
 
     /// Whether the peer needs more and the budget has nothing.
@@ -90,7 +93,7 @@ impl LinkReceive {
             self.window = (self.window / 2).max(self.least);
             return;
         }
-        let mut grow = left < self.window / 2;
+        let mut grow = left < self.window / 4;
         if let Some(now) = now {
             let (since, from) = *self.judged.get_or_insert((now, 0));
             let (elapsed, used) = (now.saturating_duration_since(since), self.freed - from);
@@ -112,9 +115,9 @@ impl LinkReceive {
         }
     }
 
-    /// How much more a stream's window may grow. All together leave a third of what the link has for those that are new.
+    /// How much more a stream's window may grow. All together leave a quarter of what the link has for those that are new.
     pub(super) fn growth(&self) -> u64 {
-        (self.credit() / 3 * 2).saturating_sub(ENOUGH + self.grown)
+        (self.credit() / 4 * 3).saturating_sub(ENOUGH + self.grown)
     }
 
     /// What one stream's window is beyond its first size has changed.
@@ -168,8 +171,8 @@ pub(super) fn is_too_small(window: u64, used: u64, elapsed: Duration, rtt: Durat
     product(elapsed, window) <= 2 * product(rtt.max(SOON), used)
 }
 
-/// The least that counts as a round trip: on a shorter way bytes rather wait for programs.
-const SOON: Duration = Duration::from_micros(500);
+/// The least that counts as a round trip: on a shorter way bytes rather wait for programs, which have to get a processor.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Unread bytes up to which they are kept in the buffers they came in, which may be up to four times as big.
 const PINNED: u64 = 2 << 20;

@@ -1,5 +1,7 @@
 //! What a program does with streams.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -369,9 +371,14 @@ impl Link {
         }
     }
 
+    /// The round trip that windows are to be wide enough for.
+    fn round_trip(&self) -> Duration {
+        self.shortest.round_trip(self.rtt()).unwrap_or_default()
+    }
+
     /// Tells the peer the link's new limit when it is worth it.
     pub(super) fn link_credit(&mut self) {
-        if self.closed.is_none() && self.receive.raise(self.now, self.rtt().unwrap_or_default()) {
+        if self.closed.is_none() && self.receive.raise(self.now, self.round_trip()) {
             self.credit_due(0);
         }
         self.look_later();
@@ -381,7 +388,7 @@ impl Link {
     pub(super) fn stream_credit(&mut self, id: StreamId) {
         let tuning = Tuning {
             now: self.now,
-            rtt: self.rtt().unwrap_or_default(),
+            rtt: self.round_trip(),
             first: self.config.initial_window,
             most: self.config.stream_window,
             growth: self.receive.growth(),

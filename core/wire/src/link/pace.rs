@@ -32,7 +32,7 @@ const NONE: Duration = Duration::from_millis(5);
 const CALM: u32 = 8;
 /// Each time that nothing was sent for this long, half of the window is believed no more, down to four times the first: the
 /// line may have become another. Careful beside RFC 7661, which believes all of it for five minutes.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(30);
 /// Of those who go first, this share of the window may be under way beyond it.
 const AHEAD: u64 = 4;
 
@@ -302,6 +302,12 @@ impl Shortest {
         self.time
     }
 
+    /// The round trip of the line itself, where lately it was `usual`: what takes longer because windows are wide is no reason
+    /// to widen them, but the line may have become longer than is known yet.
+    pub(super) fn round_trip(&self, usual: Option<Duration>) -> Option<Duration> {
+        self.time.filter(|known| usual.is_none_or(|usual| usual <= allowed(*known))).or(usual)
+    }
+
     /// Whether everyone pauses so that it can be seen.
     pub(super) fn is_sought(&self) -> bool {
         self.sought.is_some()
@@ -354,5 +360,24 @@ impl Shortest {
         if self.sought.is_none() && self.seen.is_none_or(|seen| now.saturating_duration_since(seen) > DOUBT) {
             self.sought = Some(Sought { since: now, found: None });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_on_the_way_is_not_the_lines_round_trip() {
+        let ms = Duration::from_millis;
+        let mut shortest = Shortest::default();
+        assert_eq!((shortest.round_trip(None), shortest.round_trip(Some(ms(30)))), (None, Some(ms(30))));
+        shortest.see(ms(1));
+        assert_eq!(
+            (shortest.round_trip(None), shortest.round_trip(Some(ms(60)))),
+            (Some(ms(1)), Some(ms(1)))
+        );
+        // More than ever waits by our own doing.
+        assert_eq!(shortest.round_trip(Some(ms(300))), Some(ms(300)));
     }
 }

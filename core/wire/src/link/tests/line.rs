@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub(super) events: [Vec<Event>; 2],
     /// Most bytes in the carriers' sockets together, after the narrow place is full.
     pub(super) most_queued: usize,
+    /// Sent by each end.
+    pub(super) messages: [usize; 2],
 }
 
 /// What a socket takes before it is full.
@@ -56,6 +58,7 @@ impl Line {
             first: 0,
             events: Default::default(),
             most_queued: 0,
+            messages: [0; 2],
         };
         for _ in 1..carriers {
             line.connect();
@@ -142,6 +145,7 @@ impl Line {
                 let mut out = BytesMut::new();
                 while way.queued < SOCKET && self.ends[from].poll_transmit(*id, self.now, &mut out, 64 << 10)
                 {
+                    self.messages[from] += 1;
                     way.queued += out.len();
                     way.queue.push_back(out.split().freeze());
                 }
