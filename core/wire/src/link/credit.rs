@@ -64,20 +64,25 @@ impl LinkReceive {
         self.limit
     }
 
+    /// What the peer may still send.
+    fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.sent)
+    }
+
     /// Whether the peer has so little left that the window is worth a look, though nothing was freed.
     pub(super) fn is_low(&self) -> bool {
-        let left = self.limit.saturating_sub(self.sent);
+        let left = self.left();
         left < ENOUGH || left < self.window / 4 && self.window < self.most
     }
 
     /// Whether the peer needs more and the budget has nothing.
     pub(super) fn is_short(&self) -> bool {
-        self.limit.saturating_sub(self.sent) < self.window / 4 && self.account.room() == 0
+        self.left() < self.window / 4 && self.account.room() == 0
     }
 
     /// Whether a new limit is worth telling; takes it.
     pub(super) fn raise(&mut self, now: Option<Instant>, rtt: Duration) -> bool {
-        let (left, room) = (self.limit.saturating_sub(self.sent), self.account.room());
+        let (left, room) = (self.left(), self.account.room());
         self.judge(left, room, now, rtt);
         let gain = (self.freed + self.window).saturating_sub(self.limit).min(room);
         let raise = gain >= TELL.min(self.window / 4) || gain > 0 && left < ENOUGH.min(self.window / 2);
