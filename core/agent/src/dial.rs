@@ -102,6 +102,10 @@ pub(crate) async fn any(
     patience: Duration,
     deadline: Instant,
 ) -> Result<TcpStream, DialError> {
+    if let [only] = addresses {
+        // Of a Service, or of an address as such: there is nobody to take turns with.
+        return connect(*only, deadline).await;
+    }
     let mut trying = JoinSet::new();
     let mut worst: Option<DialError> = None;
     for address in addresses.iter().take(ADDRESSES).copied() {

@@ -55,6 +55,7 @@ mod error;
 mod link;
 mod relay;
 mod shared;
+mod state;
 mod stream;
 mod tasks;
 

@@ -1,20 +1,21 @@
-//! The state machine behind its lock, and who waits for what.
+//! The state machine behind its lock, for handles, streams and tasks.
 
 use std::{
-    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::BytesMut;
-use kubetether_wire::{
-    CarrierEnd, CloseReason, Event, GoodbyeCode, Link, Open, ResetCode, StreamError, StreamId,
-};
-use tokio::sync::{Notify, oneshot, watch};
+use kubetether_wire::{GoodbyeCode, Link, ResetCode, StreamError, StreamId};
+use tokio::sync::{Notify, watch};
 
-use crate::{AttachError, OpenError, acceptor::Table};
+use crate::{
+    AttachError, OpenError,
+    acceptor::Table,
+    state::{Fill, State, Wake},
+};
 
 /// One end of a link: the state machine, and everything that waits for it. Held by handles, streams and tasks alike.
 pub(crate) struct Shared {
@@ -35,87 +36,10 @@ pub(crate) struct Shared {
     table: Weak<Table>,
 }
 
-/// What the lock guards.
-pub(crate) struct State {
-    pub(crate) link: Link,
-    pub(crate) incoming: VecDeque<(StreamId, Open)>,
-    pub(crate) waiting: HashMap<StreamId, Waiting>,
-    pub(crate) slots: HashMap<u32, Slot>,
-    /// Carriers whose writers have nothing to send.
-    idle: Vec<u32>,
-    /// What the timer sleeps until.
-    pub(crate) armed: Option<Instant>,
-    /// The timer's task was started.
-    pub(crate) timed: bool,
-    flushed: Vec<Waker>,
-    /// The number of carriers may have changed.
-    recount: bool,
-    /// Since when the link has no carrier; `None` while it has, and before the first.
-    alone: Option<Instant>,
-}
-
-/// Who waits on a stream.
-#[derive(Default)]
-pub(crate) struct Waiting {
-    pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
-    /// Waits for the answer to an open, or for a cut.
-    pub(crate) watcher: Option<Waker>,
-}
-
-/// A carrier's tasks, as the others see them.
-pub(crate) struct Slot {
-    writer: Option<Waker>,
-    pub(crate) phase: watch::Sender<Phase>,
-    /// Who waits for the peer's hello.
-    pub(crate) up: Option<oneshot::Sender<Result<(), AttachError>>>,
-}
-
-/// How far a carrier is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Live,
-    /// The link, or this carrier, is at its end: the goodbye may still be sent.
-    Closing,
-    /// The link is done with the carrier.
-    Gone,
-}
-
-/// What a writer is to do.
-pub(crate) enum Fill {
-    /// Send what is in the buffer.
-    Send,
-    /// Flush and close.
-    Close,
-    /// The carrier is gone.
-    Gone,
-}
-
-/// What is to be woken once the lock is free.
-#[derive(Default)]
-struct Wake {
-    wakers: Vec<Waker>,
-    timer: bool,
-    incoming: bool,
-    closed: bool,
-    draining: bool,
-}
-
 impl Shared {
     pub(crate) fn new(link: Link, table: Weak<Table>) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                link,
-                incoming: VecDeque::new(),
-                waiting: HashMap::new(),
-                slots: HashMap::new(),
-                idle: Vec::new(),
-                armed: None,
-                timed: false,
-                flushed: Vec::new(),
-                recount: false,
-                alone: None,
-            }),
+            state: Mutex::new(State::new(link)),
             carriers: watch::Sender::new(0),
             draining: watch::Sender::new(false),
             tasks: watch::Sender::new(0),
@@ -160,27 +84,7 @@ impl Shared {
         headroom: usize,
         most: usize,
     ) -> Poll<Fill> {
-        self.act(|state| {
-            buffer.clear();
-            buffer.resize(headroom, 0);
-            if state.link.poll_transmit(id, now(), buffer, most.saturating_sub(headroom)) {
-                return Poll::Ready(Fill::Send);
-            }
-            let Some(slot) = state.slots.get_mut(&id) else {
-                return Poll::Ready(Fill::Gone);
-            };
-            if *slot.phase.borrow() == Phase::Gone {
-                return Poll::Ready(Fill::Gone);
-            }
-            if state.link.carrier_finished(id) {
-                return Poll::Ready(Fill::Close);
-            }
-            slot.writer = Some(cx.waker().clone());
-            if !state.idle.contains(&id) {
-                state.idle.push(id);
-            }
-            Poll::Pending
-        })
+        self.act(|state| state.fill(cx, id, buffer, headroom, most))
     }
 
     /// Waits until the peer holds all that was written, or the link is closed.
@@ -230,6 +134,14 @@ impl Shared {
         });
     }
 
+    /// Until when the timer is to sleep; for ever without a time in it, and not at all where the link is closed.
+    pub(crate) fn arm(&self) -> Option<Option<Instant>> {
+        self.act(|state| {
+            state.arm();
+            state.link.close_reason().is_none().then_some(state.armed)
+        })
+    }
+
     /// A carrier's stream has ended or failed.
     pub(crate) fn carrier_down(&self, id: u32) {
         self.act(|state| {
@@ -270,160 +182,6 @@ impl Shared {
                 table.remove(self.look(|state| state.link.id()));
             }
         }
-    }
-}
-
-impl State {
-    /// Drains events and looks who has to be woken.
-    fn settle(&mut self, wake: &mut Wake) {
-        while let Some(event) = self.link.poll_event() {
-            self.handle(event, wake);
-        }
-        if !self.idle.is_empty() {
-            self.wake_writers(wake);
-        }
-        if let Some(due) = self.link.poll_timeout()
-            && self.armed.is_none_or(|armed| due < armed)
-        {
-            self.armed = Some(due);
-            wake.timer = true;
-        }
-        if !self.flushed.is_empty() && (self.link.is_flushed() || self.link.close_reason().is_some()) {
-            wake.wakers.append(&mut self.flushed);
-        }
-    }
-
-    fn handle(&mut self, event: Event, wake: &mut Wake) {
-        match event {
-            Event::CarrierUp(id) => {
-                if let Some(up) = self.slots.get_mut(&id).and_then(|slot| slot.up.take()) {
-                    // The one who waited may have given up just now; it ends the carrier then.
-                    let _ = up.send(Ok(()));
-                }
-                self.recount = true;
-            }
-            Event::CarrierLeaving(id) => {
-                tracing::debug!(carrier = id, "a carrier is about to go");
-                self.recount = true;
-            }
-            Event::CarrierEnded(id, end) => {
-                tracing::debug!(carrier = id, ?end, "the link gave up a carrier");
-                self.end_slot(id, || match end {
-                    CarrierEnd::Refused(goodbye) => AttachError::Refused(goodbye),
-                    CarrierEnd::Protocol(error) => AttachError::Protocol(error),
-                    CarrierEnd::Unproven => AttachError::Unproven,
-                    CarrierEnd::Silent
-                    | CarrierEnd::Replaced
-                    | CarrierEnd::Abandoned
-                    | CarrierEnd::Retired => AttachError::Ended,
-                });
-                self.recount = true;
-            }
-            Event::Incoming(id, open) => {
-                self.incoming.push_back((id, open));
-                wake.incoming = true;
-            }
-            Event::Readable(id) => {
-                wake.wakers.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.reader.take()));
-            }
-            Event::Writable(id) => {
-                wake.wakers.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.writer.take()));
-            }
-            Event::Answered(id) => {
-                wake.wakers.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.watcher.take()));
-            }
-            Event::Cut(id) => {
-                if let Some(waiting) = self.waiting.get_mut(&id) {
-                    waiting.wake_all(wake);
-                }
-            }
-            Event::PeerDraining(text) => {
-                tracing::debug!(text, "the peer is about to leave");
-                wake.draining = true;
-            }
-            Event::Closed => {
-                wake.closed = true;
-                self.recount = true;
-                for waiting in self.waiting.values_mut() {
-                    waiting.wake_all(wake);
-                }
-                let reason = self.link.close_reason().cloned();
-                tracing::debug!(reason = reason.as_ref().map(tracing::field::display), "the link is closed");
-                for slot in self.slots.values_mut() {
-                    slot.close();
-                    if let (Some(up), Some(reason)) = (slot.up.take(), reason.clone()) {
-                        let _ = up.send(Err(AttachError::Closed(reason)));
-                    }
-                    wake.wakers.extend(slot.writer.take());
-                }
-                self.idle.clear();
-            }
-        }
-    }
-
-    /// Wakes the writers that have something to send: one for what any carrier may send (it wakes the next when it leaves
-    /// something), and each for what only its own carrier can.
-    fn wake_writers(&mut self, wake: &mut Wake) {
-        let Self { link, slots, idle, .. } = self;
-        let mut shared = link.has_output();
-        // The one that sent last is the one most likely to have its buffers in the caches.
-        for index in (0..idle.len()).rev() {
-            let id = idle[index];
-            let takes_shared = shared && link.carrier_takes_shared(id);
-            if takes_shared || link.carrier_has_output(id) || link.carrier_finished(id) {
-                shared &= !takes_shared;
-                idle.swap_remove(index);
-                wake.wakers.extend(slots.get_mut(&id).and_then(|slot| slot.writer.take()));
-            }
-        }
-    }
-
-    /// The carrier has sent its last: what is left of it has its time to go.
-    pub(crate) fn close_slot(&mut self, id: u32) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.close();
-        }
-    }
-
-    fn end_slot(&mut self, id: u32, error: impl FnOnce() -> AttachError) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.phase.send_replace(Phase::Gone);
-        if let Some(up) = slot.up.take() {
-            let _ = up.send(Err(error()));
-        }
-    }
-
-    /// The close reason as every caller needs it.
-    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
-        self.link.close_reason().cloned()
-    }
-
-    /// The place of a stream's waiters.
-    pub(crate) fn waiting(&mut self, id: StreamId) -> &mut Waiting {
-        self.waiting.entry(id).or_default()
-    }
-}
-
-impl Waiting {
-    fn wake_all(&mut self, wake: &mut Wake) {
-        wake.wakers
-            .extend([self.reader.take(), self.writer.take(), self.watcher.take()].into_iter().flatten());
-    }
-}
-
-impl Slot {
-    pub(crate) fn new(up: Option<oneshot::Sender<Result<(), AttachError>>>) -> Self {
-        Self { writer: None, phase: watch::Sender::new(Phase::Live), up }
-    }
-
-    fn close(&mut self) {
-        self.phase.send_if_modified(|phase| {
-            let live = *phase == Phase::Live;
-            *phase = if live { Phase::Closing } else { *phase };
-            live
-        });
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::{
 
 use crate::{
     AttachError, CarrierRead, CarrierWrite,
-    shared::{Fill, Phase, Shared, Slot, now},
+    shared::{Shared, now},
+    state::{Fill, Phase, Slot},
 };
 
 /// How long a carrier may take to send its goodbye and see the peer's end.
@@ -110,22 +111,13 @@ async fn over(mut phase: watch::Receiver<Phase>) {
 
 async fn timer(guard: Guard) {
     let shared = &guard.shared;
-    loop {
-        let due = shared.act(|state| {
-            state.armed = state.link.poll_timeout();
-            (state.link.close_reason().is_none()).then_some(state.armed)
-        });
-        let Some(due) = due else {
-            return;
-        };
-        let sleep = async {
-            match due {
-                Some(due) => sleep_until(Instant::from_std(due)).await,
-                None => std::future::pending().await,
-            }
-        };
+    let mut sleep = pin!(sleep_until(Instant::now()));
+    while let Some(due) = shared.arm() {
+        if let Some(due) = due {
+            sleep.as_mut().reset(Instant::from_std(due));
+        }
         tokio::select! {
-            () = sleep => shared.act(|state| state.link.handle_timeout(now())),
+            () = &mut sleep, if due.is_some() => shared.act(|state| state.link.handle_timeout(now())),
             () = shared.timer.notified() => {}
         }
     }

@@ -1,6 +1,7 @@
 //! The ConfigMaps that carry the agent's files, each shared by all who use a file of that content.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -16,6 +17,10 @@ use crate::{Deadline, Error, ErrorCode, Result};
 
 /// Tries to become an owner while others make it and take it away.
 const ATTEMPTS: u32 = 10;
+
+/// Before it is made again. An API server that refuses a megabyte before it has read it all (429) closes the connection, and
+/// what it said is lost with that: it may look as if it could not be reached.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// Makes sure that the ConfigMap is there. It has no owner until [`own`] gives it one.
 pub(crate) async fn ensure(cluster: &Cluster, piece: Option<Piece<'_>>, deadline: Deadline) -> Result<()> {
@@ -125,10 +130,17 @@ async fn create(
         binary_data: Some(BTreeMap::from([(key(piece).into(), ByteString(piece.bytes.to_vec()))])),
         ..Default::default()
     };
-    match cluster.create(&map, deadline).await {
-        // Somebody with the same agent was quicker.
-        Err(error) if is_already_there(&error) || is_conflict(&error) => Ok(false),
-        other => other.map(|_| true),
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match cluster.create(&map, deadline).await {
+            // Somebody with the same agent was quicker.
+            Err(error) if is_already_there(&error) || is_conflict(&error) => return Ok(false),
+            Err(error) if error.code() == ErrorCode::Unreachable => match pauses.next() {
+                Some(pause) if pause < deadline.left() => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            },
+            other => return other.map(|_| true),
+        }
     }
 }
 

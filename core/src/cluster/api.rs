@@ -7,6 +7,7 @@ pub(crate) mod fake;
 
 use std::fmt::{self, Debug};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,9 +20,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::answer::is_fault;
-pub(crate) use self::answer::{is_already_there, is_conflict, is_passing, retry_after};
+pub(crate) use self::answer::{
+    UNREADABLE, is_already_there, is_conflict, is_passing, is_settled, retry_after,
+};
 use super::client::{self, Heard, Options};
 use super::names;
+use super::transport::Detour;
 use crate::backoff::{Backoff, Pace};
 use crate::{Config, Deadline, Error, ErrorCode, Result};
 
@@ -44,6 +48,7 @@ pub(crate) struct Cluster {
     client: Client,
     namespace: String,
     server: String,
+    detour: Arc<Detour>,
 }
 
 impl Debug for Cluster {
@@ -80,7 +85,7 @@ impl<K> Object for K where
 
 impl Cluster {
     pub(crate) fn new(client: Client, namespace: String, server: String) -> Self {
-        Self { client, namespace, server }
+        Self { client, namespace, server, detour: Arc::default() }
     }
 
     /// The cluster and namespace that the settings lead to, and the context that was used. Nothing is asked of the API
@@ -98,6 +103,11 @@ impl Cluster {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What was learned of the way of port-forwards.
+    pub(crate) fn detour(&self) -> &Detour {
+        &self.detour
     }
 
     pub(crate) fn namespace(&self) -> &str {

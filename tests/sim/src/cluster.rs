@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     /// Where the API is served.
     pub(crate) address: SocketAddr,
+    /// Whether port-forwards may be SPDY without a WebSocket around it.
+    pub(crate) spdy: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }

@@ -11,11 +11,12 @@ pub struct Options {
     pub(crate) nodes: usize,
     pub(crate) port: u16,
     pub(crate) namespaces: Vec<String>,
+    pub(crate) spdy: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { images: BTreeMap::new(), folder: None, nodes: 1, port: 0, namespaces: Vec::new() }
+        Self { images: BTreeMap::new(), folder: None, nodes: 1, port: 0, namespaces: Vec::new(), spdy: true }
     }
 }
 
@@ -55,6 +56,13 @@ impl Options {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Port-forwards by WebSocket alone, as if the API were behind a proxy that knows nothing else.
+    #[must_use]
+    pub fn websockets_only(mut self) -> Self {
+        self.spdy = false;
         self
     }
 

@@ -107,6 +107,7 @@ impl Sim {
             tokens,
             connections: Connections::default(),
             address,
+            spdy: options.spdy,
             tasks: tasks.clone(),
             stop: stop.clone(),
         });

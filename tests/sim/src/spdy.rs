@@ -1,14 +1,16 @@
-//! Port-forwards by `SPDY/3.1+portforward.k8s.io`: a SPDY/3.1 connection inside WebSocket messages (KEP-4006), as
-//! kubectl and the engine ask for it. Of each connection to a port one stream for its bytes, one for what went wrong.
+//! Port-forwards by SPDY/3.1, as the engine asks for it, or inside WebSocket messages, as kubectl does
+//! (`SPDY/3.1+portforward.k8s.io`, KEP-4006). Of each connection to a port one stream for its bytes, one for what went wrong.
 
 mod dictionary;
 mod inflate;
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,8 +19,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::codec::{BytesCodec, Framed};
 
 use self::inflate::Inflater;
 use crate::port_forward::{drained, told};
@@ -38,10 +41,33 @@ const PIECE: usize = 32 * 1024;
 /// Frames on their way between a socket and the WebSocket.
 const QUEUE: usize = 16;
 
-/// Serves one client until it goes.
+/// Serves one client, who speaks SPDY itself, until it goes.
 pub(crate) async fn serve(upgraded: Upgraded, pod: Ipv4Addr) {
+    let (sink, stream) = Framed::new(TokioIo::new(upgraded), BytesCodec::new()).split();
+    let stream = stream.scan((), |(), bytes| ready(bytes.ok().map(BytesMut::freeze)));
+    both(pod, sink, stream).await;
+}
+
+/// Serves one client, who speaks it inside a WebSocket, until it goes.
+pub(crate) async fn serve_in_websocket(upgraded: Upgraded, pod: Ipv4Addr) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-    let (mut sink, mut stream) = socket.split();
+    let (sink, stream) = socket.split();
+    let sink = sink.with(|frame| ready(Ok::<_, Error>(Message::Binary(frame))));
+    let stream = stream.scan((), |(), message| {
+        ready(match message {
+            Ok(Message::Binary(bytes)) => Some(bytes),
+            Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {
+                Some(Bytes::new())
+            }
+            Ok(Message::Close(_)) | Err(_) => None,
+        })
+    });
+    both(pod, sink, stream).await;
+}
+
+/// Both directions, until one is at its end.
+async fn both(pod: Ipv4Addr, sink: impl Sink<Bytes>, stream: impl Stream<Item = Bytes>) {
+    let (mut sink, mut stream) = (pin!(sink), pin!(stream));
     let (out, mut frames) = mpsc::channel::<Bytes>(QUEUE);
     let mut connection = Connection {
         pod,
@@ -54,19 +80,15 @@ pub(crate) async fn serve(upgraded: Upgraded, pod: Ipv4Addr) {
     };
     let sending = async {
         while let Some(frame) = frames.recv().await {
-            if sink.send(Message::Binary(frame)).await.is_err() {
+            if sink.send(frame).await.is_err() {
                 return;
             }
         }
     };
     let receiving = async {
         let mut input = BytesMut::new();
-        while let Some(Ok(message)) = stream.next().await {
-            match message {
-                Message::Binary(bytes) => input.extend_from_slice(&bytes),
-                Message::Close(_) => return,
-                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-            }
+        while let Some(bytes) = stream.next().await {
+            input.extend_from_slice(&bytes);
             while let Some(frame) = whole_frame(&mut input) {
                 if connection.take(frame).await.is_none() {
                     return;

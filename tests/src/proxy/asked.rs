@@ -9,7 +9,7 @@ pub struct Asked {
     path: String,
     query: String,
     resource: String,
-    upgrade: bool,
+    upgrade: Option<String>,
 }
 
 impl Asked {
@@ -19,7 +19,9 @@ impl Asked {
             path: uri.path().to_owned(),
             query: uri.query().unwrap_or_default().to_owned(),
             resource: resource(uri.path()),
-            upgrade: headers.contains_key(header::UPGRADE),
+            upgrade: headers
+                .get(header::UPGRADE)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         }
     }
 
@@ -50,7 +52,13 @@ impl Asked {
     /// Whether it asks for another protocol: a port-forward or an exec.
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
-        self.upgrade
+        self.upgrade.is_some()
+    }
+
+    /// Whether it is this one, as in `websocket`.
+    #[must_use]
+    pub fn upgrades_to(&self, protocol: &str) -> bool {
+        self.upgrade.as_deref().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(protocol))
     }
 
     /// Whether it is a watch.
@@ -67,7 +75,7 @@ impl Asked {
         let question = [".authorization.k8s.io", ".authentication.k8s.io"]
             .iter()
             .any(|group| self.resource.ends_with(group));
-        writes && !question && !self.upgrade && !self.parameters().any(|pair| pair == ("dryRun", "All"))
+        writes && !question && !self.is_upgrade() && !self.parameters().any(|pair| pair == ("dryRun", "All"))
     }
 
     fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {

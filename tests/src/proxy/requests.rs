@@ -20,6 +20,8 @@ const OTHERS: &str = "others";
 /// An answer in the API server's stead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// 400.
+    BadRequest,
     /// 429, with a `Retry-After` of so many seconds.
     TooManyRequests(u32),
     /// 500.
@@ -186,6 +188,7 @@ impl Fault {
             Self::TooManyRequests(seconds) => {
                 (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", Some(seconds))
             }
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest", None),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", None),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", None),
         }

@@ -6,6 +6,7 @@ mod agents;
 mod blackholes;
 mod cuts;
 mod degraded;
+mod detour;
 mod readers;
 mod refusals;
 mod slow;

@@ -31,6 +31,7 @@ thread_local! {
     static NEXT: Cell<Option<u16>> = const { Cell::new(None) };
     static TIGHT_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
     static RECENT: Cell<Option<(Instant, u32)>> = const { Cell::new(None) };
+    static PORTS: Cell<Option<(Instant, [u16; 2])>> = const { Cell::new(None) };
 }
 
 /// Connects from any local port. Cancel-safe.
@@ -46,7 +47,7 @@ pub(super) async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
             done => return done,
         }
     }
-    let range = range();
+    let range = range(now);
     for _ in 0..TRIES {
         match attempt(to, next(&range)).await {
             // Of a listener, or of an open connection to the same destination.
@@ -100,8 +101,18 @@ fn next(range: &RangeInclusive<u16>) -> u16 {
     port
 }
 
-/// The ports that are for this.
-fn range() -> RangeInclusive<u16> {
+/// The ports that are for this, as they were a moment ago: reading them takes longer than a connection's own calls.
+fn range(now: Instant) -> RangeInclusive<u16> {
+    let known = PORTS.get().filter(|(since, _)| now < *since + TIGHT);
+    let (since, [first, last]) = known.unwrap_or_else(|| {
+        let range = read();
+        (now, [*range.start(), *range.end()])
+    });
+    PORTS.set(Some((since, [first, last])));
+    first..=last
+}
+
+fn read() -> RangeInclusive<u16> {
     std::fs::read_to_string(RANGE).ok().and_then(|text| parse(&text)).unwrap_or(DEFAULT)
 }
 

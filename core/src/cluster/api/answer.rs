@@ -7,6 +7,9 @@ use super::super::client::{Renewal, Unreachable};
 use super::Cluster;
 use crate::{Error, ErrorCode};
 
+/// The reason of an answer that is no Status, so hardly the API server's; kube's own calls give it as well.
+pub(crate) const UNREADABLE: &str = "Failed to parse error data";
+
 impl Cluster {
     /// What came of a request, with the object, the verb and the cluster's own words.
     pub(crate) fn explain(&self, verb: &str, object: &str, error: kube::Error) -> Error {
@@ -100,6 +103,15 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
 /// Whether an object of that name is there already.
 pub(crate) fn is_already_there(error: &Error) -> bool {
     status(error).is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// Whether another form of the same request would be answered alike: the API server itself decided about the object or the
+/// user, or is too busy.
+pub(crate) fn is_settled(error: &Error) -> bool {
+    match status(error) {
+        Some(status) => status.code == 429 || status.reason != UNREADABLE && status.code != 400,
+        None => error.code() == ErrorCode::Unauthorized,
+    }
 }
 
 /// Whether waiting may help: the server is overloaded, restarting, or cannot be reached now.

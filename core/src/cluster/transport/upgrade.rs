@@ -1,6 +1,6 @@
-//! The handshake of a port-forward: the subprotocols that we speak, and the one that the server took.
+//! The handshake of a port-forward: what we offer, and what the server took.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::upgrade::Upgraded;
@@ -10,63 +10,102 @@ use kube::client::{Body, UpgradeConnectionError};
 use kube::core::Status;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
+use crate::cluster::api::UNREADABLE;
+
+/// What the connection is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// SPDY itself.
+    Spdy,
+    /// A WebSocket with one of the [`SUBPROTOCOLS`].
+    WebSocket,
+}
+
 /// What the server agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subprotocol {
-    /// A SPDY connection to the node inside the WebSocket.
+pub(super) enum Framing {
+    /// A SPDY connection to the node.
+    Spdy,
+    /// One inside the messages of a WebSocket.
     Tunnel,
-    /// A channel's number before each message.
+    /// In a WebSocket, a channel's number before each message.
     Channels,
 }
 
 /// By preference; a server that does not know the first passes the request on to the node, which takes the second.
-const KNOWN: [(&str, Subprotocol); 2] =
-    [("SPDY/3.1+portforward.k8s.io", Subprotocol::Tunnel), ("v4.channel.k8s.io", Subprotocol::Channels)];
+const SUBPROTOCOLS: [(&str, Framing); 2] =
+    [("SPDY/3.1+portforward.k8s.io", Framing::Tunnel), ("v4.channel.k8s.io", Framing::Channels)];
+
+/// What the node is to do with a SPDY connection (kubernetes/kubernetes, `apimachinery/pkg/util/httpstream`).
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const PORT_FORWARD: &str = "portforward.k8s.io";
+const SPDY: &str = "SPDY/3.1";
 
 /// What an answer that refuses may take of memory.
 const MOST_WORDS: usize = 64 << 10;
 
-/// Makes a WebSocket of a request, offering what stands in [`KNOWN`].
+/// Makes of a request the connection that it offers.
 pub(super) async fn upgrade(
     client: &Client,
     request: Request<Vec<u8>>,
-) -> kube::Result<(TokioIo<Upgraded>, Subprotocol)> {
+    offer: Offer,
+) -> kube::Result<(TokioIo<Upgraded>, Framing)> {
     let key = generate_key();
-    let response = client.send(with_headers(request, &key)?).await?;
+    let mut request = request.map(Body::from);
+    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    match offer {
+        Offer::Spdy => ask_for_spdy(request.headers_mut()),
+        Offer::WebSocket => ask_for_websocket(request.headers_mut(), &key)?,
+    }
+    let response = client.send(request).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(response).await);
     }
-    let subprotocol = agreed(&response, &key).map_err(kube::Error::UpgradeConnection)?;
+    let agreed = match offer {
+        Offer::Spdy => agreed_on_spdy(&response),
+        Offer::WebSocket => agreed_on_websocket(&response, &key),
+    };
+    let framing = agreed.map_err(kube::Error::UpgradeConnection)?;
     let upgraded = hyper::upgrade::on(response)
         .await
         .map_err(|error| kube::Error::UpgradeConnection(UpgradeConnectionError::GetPendingUpgrade(error)))?;
-    Ok((TokioIo::new(upgraded), subprotocol))
+    Ok((TokioIo::new(upgraded), framing))
 }
 
-fn with_headers(request: Request<Vec<u8>>, key: &str) -> kube::Result<Request<Body>> {
-    let mut request = request.map(Body::from);
+fn ask_for_spdy(headers: &mut HeaderMap) {
+    headers.insert(header::UPGRADE, HeaderValue::from_static(SPDY));
+    headers.insert(STREAM_PROTOCOL, HeaderValue::from_static(PORT_FORWARD));
+}
+
+fn ask_for_websocket(headers: &mut HeaderMap, key: &str) -> kube::Result<()> {
     let value =
         |text: &str| HeaderValue::try_from(text).map_err(|error| kube::Error::HttpError(error.into()));
-    let offered = KNOWN.map(|(name, _)| name).join(", ");
-    let headers = request.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    let offered = SUBPROTOCOLS.map(|(name, _)| name).join(", ");
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(header::SEC_WEBSOCKET_KEY, value(key)?);
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered)?);
-    Ok(request)
+    Ok(())
+}
+
+/// Whether the answer changes the protocol to SPDY, for what was asked.
+fn agreed_on_spdy<B>(response: &Response<B>) -> Result<Framing, UpgradeConnectionError> {
+    if !says(response, header::UPGRADE, SPDY) || !says(response, header::CONNECTION, "upgrade") {
+        return Err(UpgradeConnectionError::ProtocolSwitch(response.status()));
+    }
+    // Left out by those who know only one.
+    if response.headers().contains_key(STREAM_PROTOCOL) && !says(response, STREAM_PROTOCOL, PORT_FORWARD) {
+        return Err(UpgradeConnectionError::ProtocolSwitch(response.status()));
+    }
+    Ok(Framing::Spdy)
 }
 
 /// Whether the answer is the one that RFC 6455 asks for (4.1), and the subprotocol.
-fn agreed<B>(response: &Response<B>, key: &str) -> Result<Subprotocol, UpgradeConnectionError> {
-    let says = |name, word: &str| {
-        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
-    };
-    if !says(header::UPGRADE, "websocket") {
+fn agreed_on_websocket<B>(response: &Response<B>, key: &str) -> Result<Framing, UpgradeConnectionError> {
+    if !says(response, header::UPGRADE, "websocket") {
         return Err(UpgradeConnectionError::MissingUpgradeWebSocketHeader);
     }
-    if !says(header::CONNECTION, "upgrade") {
+    if !says(response, header::CONNECTION, "upgrade") {
         return Err(UpgradeConnectionError::MissingConnectionUpgradeHeader);
     }
     let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
@@ -74,8 +113,14 @@ fn agreed<B>(response: &Response<B>, key: &str) -> Result<Subprotocol, UpgradeCo
         return Err(UpgradeConnectionError::SecWebSocketAcceptKeyMismatch);
     }
     let taken = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-    let known = KNOWN.iter().find(|(name, _)| taken.is_some_and(|taken| taken.trim() == *name));
-    known.map(|(_, subprotocol)| *subprotocol).ok_or(UpgradeConnectionError::SecWebSocketProtocolMismatch)
+    let known = SUBPROTOCOLS.iter().find(|(name, _)| taken.is_some_and(|taken| taken.trim() == *name));
+    known.map(|(_, framing)| *framing).ok_or(UpgradeConnectionError::SecWebSocketProtocolMismatch)
+}
+
+/// Whether a header's list has a word.
+fn says<B>(response: &Response<B>, name: HeaderName, word: &str) -> bool {
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)))
 }
 
 /// The error of an answer that is no upgrade, as kube's own calls give it.
@@ -88,7 +133,7 @@ async fn refused(response: Response<Body>) -> kube::Error {
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let status = serde_json::from_slice::<Status>(&body).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(&body);
-        Status::failure(text.trim(), "Failed to parse error data").with_code(code.as_u16())
+        Status::failure(text.trim(), UNREADABLE).with_code(code.as_u16())
     });
     kube::Error::Api(status.boxed())
 }
@@ -112,15 +157,27 @@ mod tests {
         response
     }
 
-    fn agreed_on(changes: &[(&'static str, &'static str)]) -> Result<Subprotocol, String> {
-        agreed(&answer(changes), "dGhlIHNhbXBsZSBub25jZQ==").map_err(|error| error.to_string())
+    fn agreed_on(changes: &[(&'static str, &'static str)]) -> Result<Framing, String> {
+        agreed_on_websocket(&answer(changes), "dGhlIHNhbXBsZSBub25jZQ==").map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_server_chooses() {
-        assert_eq!(agreed_on(&[]), Ok(Subprotocol::Channels));
+        assert_eq!(agreed_on(&[]), Ok(Framing::Channels));
         let tunnel = [("sec-websocket-protocol", "SPDY/3.1+portforward.k8s.io")];
-        assert_eq!(agreed_on(&tunnel), Ok(Subprotocol::Tunnel));
+        assert_eq!(agreed_on(&tunnel), Ok(Framing::Tunnel));
+    }
+
+    #[test]
+    fn spdy_is_taken_or_not() {
+        let agreed = |changes: &[_]| agreed_on_spdy(&answer(changes)).map_err(|error| error.to_string());
+        assert_eq!(agreed(&[("upgrade", "SPDY/3.1")]), Ok(Framing::Spdy));
+        let named = ("x-stream-protocol-version", "portforward.k8s.io");
+        assert_eq!(agreed(&[("upgrade", "spdy/3.1"), named]), Ok(Framing::Spdy));
+        let (spdy, other) = (("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io"));
+        for changes in [&[][..], &[("upgrade", "SPDY/2")], &[spdy, ("connection", "close")], &[spdy, other]] {
+            assert!(agreed(changes).is_err(), "{changes:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::halves::take;
+
 /// Room for the longest header of a frame of ours: two bytes, the length in eight, the mask's key.
 pub(super) const HEADER: usize = 14;
 
@@ -41,8 +43,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// The next piece of `input`; `None` when more has to be read. Little in a big buffer is copied out of it, since the
-    /// piece may be kept for long.
+    /// The next piece of `input`; `None` when more has to be read.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> io::Result<Option<Piece>> {
         loop {
             if self.left > 0 {
@@ -81,18 +82,6 @@ impl Decoder {
             }
         }
     }
-}
-
-/// Bytes below which a piece is copied.
-const SMALL: usize = 16 << 10;
-
-fn take(input: &mut BytesMut, count: usize) -> Bytes {
-    if count < SMALL && input.len() < SMALL {
-        let copy = Bytes::copy_from_slice(&input[..count]);
-        input.advance(count);
-        return copy;
-    }
-    input.split_to(count).freeze()
 }
 
 /// Kind, length of the payload and length of the header; `None` when it is not whole.

@@ -27,6 +27,7 @@ use crate::{exec, port_forward, spdy};
 /// Namespace and name.
 type Place<'a> = (&'a str, &'a str);
 
+const SPDY: &str = "SPDY/3.1";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
@@ -135,6 +136,17 @@ pub(super) fn port_forward(
     mut request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let run = running(shared, of, called)?;
+    if asks_for_spdy(&request) {
+        if !shared.spdy {
+            // What the API server says when a proxy has left out what it does not know.
+            return Err(Failure::bad_request("Upgrade request required"));
+        }
+        upgraded(shared, connection, &mut request, move |stream| spdy::serve(stream, run.address()));
+        let mut answer = switching(SPDY);
+        let named = HeaderValue::from_static("portforward.k8s.io");
+        answer.headers_mut().insert("x-stream-protocol-version", named);
+        return Ok(answer);
+    }
     let offered = protocols(&request);
     let Some(protocol) =
         [TUNNEL, CHANNELS[1]].into_iter().find(|known| offered.iter().any(|one| one == known))
@@ -149,12 +161,12 @@ pub(super) fn port_forward(
     }
     upgraded(shared, connection, &mut request, move |stream| async move {
         if tunnel {
-            spdy::serve(stream, run.address()).await;
+            spdy::serve_in_websocket(stream, run.address()).await;
         } else {
             port_forward::serve(stream, run.address(), &ports).await;
         }
     });
-    Ok(switching(&request, protocol))
+    Ok(switching_to_websocket(&request, protocol))
 }
 
 pub(super) fn exec(
@@ -184,7 +196,7 @@ pub(super) fn exec(
     upgraded(shared, connection, &mut request, move |stream| async move {
         exec::serve(stream, &run, &container, wanted).await;
     });
-    Ok(switching(&request, protocol))
+    Ok(switching_to_websocket(&request, protocol))
 }
 
 /// Once the connection speaks the other protocol, serves it, until it or this cluster ends.
@@ -208,6 +220,13 @@ fn upgraded<F>(
     });
 }
 
+fn asks_for_spdy(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(SPDY.as_bytes()))
+}
+
 /// The WebSocket subprotocols that the client offers.
 fn protocols(request: &Request<Incoming>) -> Vec<String> {
     let all = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
@@ -222,13 +241,19 @@ fn refused(offered: &[String], known: &[&str]) -> Failure {
     Failure::forbidden(message)
 }
 
-fn switching(request: &Request<Incoming>, protocol: &'static str) -> Answer {
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+fn switching(protocol: &'static str) -> Answer {
     let mut answer = Response::new(Empty::new().boxed());
     *answer.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(protocol));
+    answer
+}
+
+fn switching_to_websocket(request: &Request<Incoming>, protocol: &'static str) -> Answer {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut answer = switching("websocket");
+    let headers = answer.headers_mut();
     if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }

@@ -5,7 +5,7 @@ use kubetether_sim::Sim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{answered_by, deploy, root, sim_with_workload, soon};
+use crate::support::{answered_by, deploy, options, root, sim_with_workload, soon};
 
 fn config(sim: &Sim) -> Config {
     let agent = root().join("target/agent/kubetether-agent-x86_64");
@@ -68,5 +68,16 @@ async fn a_forward_and_an_exchange_and_nothing_is_left() {
             assert!(!marked, "left: {plural} {}", object["metadata"]["name"]);
         }
     }
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_do_where_nothing_else_gets_through() {
+    let sim = Sim::start(options().websockets_only()).await.unwrap();
+    deploy(&sim, "orders", "cluster", 1).await;
+    let session = soon("a session", Session::start(config(&sim))).await.unwrap();
+    let forward = soon("a forward", session.forward("orders:8080")).await.unwrap();
+    assert!(get(forward.address()).await.contains("name=cluster "));
+    soon("the end of the session", session.close(Deadline::secs(20))).await.unwrap();
     sim.stop().await;
 }
