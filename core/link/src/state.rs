@@ -29,7 +29,7 @@ pub(crate) struct State {
     called: Option<u32>,
     /// What the timer sleeps until.
     pub(crate) armed: Option<Instant>,
-    /// Something was due soon since the timer looked last: more of that is likely.
+    /// Something has become due at about the time that the timer looks: more of that is likely.
     soon: bool,
     /// The timer's task was started.
     pub(crate) timed: bool,
@@ -116,6 +116,8 @@ impl State {
         most: usize,
     ) -> Poll<Fill> {
         self.called.take_if(|called| *called == id);
+        // Whoever looks without having been woken is not to be woken while it sends.
+        self.idle.retain(|idle| *idle != id);
         buffer.clear();
         buffer.resize(headroom, 0);
         if self.link.poll_transmit(id, now(), buffer, most.saturating_sub(headroom)) {
@@ -131,9 +133,7 @@ impl State {
             return Poll::Ready(Fill::Close);
         }
         slot.writer = Some(cx.waker().clone());
-        if !self.idle.contains(&id) {
-            self.idle.push(id);
-        }
+        self.idle.push(id);
         Poll::Pending
     }
 
@@ -371,6 +371,30 @@ mod tests {
             ends.client.shared().act(|_| ());
             assert_eq!(ends.say(), 2);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_is_woken_when_that_one_is_lost() {
+        let ends = ends(3).await;
+        ends.rest(3).await;
+        assert_eq!(ends.say(), 2);
+        let shared = ends.client.shared();
+        let called = shared.look(|state| state.called).unwrap();
+        shared.carrier_down(called);
+        assert_eq!(shared.look(|state| state.idle.len()), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_without_having_been_woken_is_busy_then() {
+        let ends = ends(3).await;
+        ends.rest(3).await;
+        assert_eq!(ends.say(), 2);
+        let shared = ends.client.shared();
+        let other = shared.look(|state| state.idle[0]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let filled = shared.poll_fill(&mut cx, other, &mut BytesMut::new(), 0, 1 << 16);
+        assert!(matches!(filled, Poll::Ready(Fill::Send)));
+        assert!(!shared.look(|state| state.idle.contains(&other)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::agent_file::{Piece, PieceKind};
 use super::agent_pod::{FILE_KEY, RESTORER_KEY};
-use super::api::{is_already_there, is_conflict};
+use super::api::{is_already_there, is_conflict, is_unanswered};
 use super::{Cluster, names};
 use crate::{Deadline, Error, ErrorCode, Result};
 
@@ -135,7 +135,7 @@ async fn create(
         match cluster.create(&map, deadline).await {
             // Somebody with the same agent was quicker.
             Err(error) if is_already_there(&error) || is_conflict(&error) => return Ok(false),
-            Err(error) if error.code() == ErrorCode::Unreachable => match pauses.next() {
+            Err(error) if is_unanswered(&error) => match pauses.next() {
                 Some(pause) if pause < deadline.left() => tokio::time::sleep(pause).await,
                 _ => return Err(error),
             },

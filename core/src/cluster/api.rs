@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use self::answer::is_fault;
 pub(crate) use self::answer::{
-    UNREADABLE, is_already_there, is_conflict, is_passing, is_settled, retry_after,
+    UNREADABLE, is_already_there, is_conflict, is_not_understood, is_passing, is_unanswered, retry_after,
 };
 use super::client::{self, Heard, Options};
 use super::names;

@@ -2,7 +2,7 @@
 //!
 //! kube's client sends the request, so that every way to log in works; the bytes are ours to move. They go as SPDY
 //! (`/portforward` speaks it since Kubernetes 1.0). A WebSocket around it, or [`channels`] in one for servers before 1.31, is
-//! for ways that let nothing else through: there every byte costs the API server a fifth more, and is masked.
+//! for ways that let nothing else through: it costs downloads a sixth.
 
 mod channels;
 mod detour;
@@ -12,8 +12,8 @@ mod upgrade;
 mod websocket;
 
 use std::io;
-use std::time::Duration;
 
+use bytes::{Buf, Bytes, BytesMut};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::core::Request;
@@ -24,8 +24,8 @@ use self::upgrade::Offer;
 use super::{Cluster, api};
 use crate::{Deadline, Error, ErrorCode, Result};
 
-/// How long the first way may take, and at most half of the time there is: who does not know it may be silent.
-const FIRST: Duration = Duration::from_secs(5);
+/// Bytes below which a piece of a big buffer is copied, since it may be kept for long.
+const SMALL: usize = 16 << 10;
 
 /// Opens a carrier to a port on the loopback of a pod.
 pub(crate) async fn dial(
@@ -34,26 +34,19 @@ pub(crate) async fn dial(
     port: u16,
     deadline: Deadline,
 ) -> Result<(impl CarrierRead + use<>, impl CarrierWrite + use<>)> {
-    let detour = cluster.detour();
-    if detour.is_known() {
-        return forward(cluster, pod, port, Offer::WebSocket, deadline).await;
+    let (detour, mut offer) = (cluster.detour(), cluster.detour().offer());
+    let mut done = forward(cluster, pod, port, offer, deadline).await;
+    if offer == Offer::Spdy && done.as_ref().is_err_and(api::is_not_understood) {
+        offer = Offer::WebSocket;
+        done = forward(cluster, pod, port, offer, deadline).await;
     }
-    let first = deadline.at_most(FIRST.min(deadline.left() / 2));
-    match forward(cluster, pod, port, Offer::Spdy, first).await {
-        Err(error) if !is_settled(&error) => {
-            tracing::debug!(error = error.report(), "no SPDY to the node: trying a WebSocket");
-        }
-        settled => return settled,
+    match &done {
+        Ok(_) => detour.did(offer),
+        Err(error) if api::is_not_understood(error) || api::is_unanswered(error) => detour.did_not(offer),
+        // What the API server or the node decided has nothing to do with the way.
+        Err(_) => {}
     }
-    let carrier = forward(cluster, pod, port, Offer::WebSocket, deadline).await?;
-    detour.was_found();
-    Ok(carrier)
-}
-
-/// Whether the other way would end alike: the API server or the node said why.
-fn is_settled(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) || api::is_settled(error)
+    done
 }
 
 async fn forward(
@@ -76,6 +69,16 @@ async fn forward(
         let text = format!("the port-forward to pod {pod} was not opened: {error}");
         Error::new(ErrorCode::AgentUnreachable, text).on(object.clone()).because(error)
     })
+}
+
+/// Takes bytes from the front. Little in a big buffer is copied out of it.
+fn take(input: &mut BytesMut, count: usize) -> Bytes {
+    if count < SMALL && input.len() < SMALL {
+        let copy = Bytes::copy_from_slice(&input[..count]);
+        input.advance(count);
+        return copy;
+    }
+    input.split_to(count).freeze()
 }
 
 /// What went wrong, as the server said it.

@@ -22,6 +22,8 @@ const TRIES: usize = 64;
 const TIGHT: Duration = Duration::from_secs(1);
 /// Connections in [`TIGHT`]: in a minute not half of the ports.
 const MANY: u32 = 200;
+/// How long [`RANGE`] is not read again: that takes longer than a connection's own calls.
+const FRESH: Duration = Duration::from_secs(1);
 /// The kernel's own default for [`RANGE`].
 const DEFAULT: RangeInclusive<u16> = 32_768..=60_999;
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -101,15 +103,14 @@ fn next(range: &RangeInclusive<u16>) -> u16 {
     port
 }
 
-/// The ports that are for this, as they were a moment ago: reading them takes longer than a connection's own calls.
+/// The ports that are for this.
 fn range(now: Instant) -> RangeInclusive<u16> {
-    let known = PORTS.get().filter(|(since, _)| now < *since + TIGHT);
-    let (since, [first, last]) = known.unwrap_or_else(|| {
-        let range = read();
-        (now, [*range.start(), *range.end()])
-    });
-    PORTS.set(Some((since, [first, last])));
-    first..=last
+    if let Some((_, [first, last])) = PORTS.get().filter(|(read, _)| now < *read + FRESH) {
+        return first..=last;
+    }
+    let range = read();
+    PORTS.set(Some((now, [*range.start(), *range.end()])));
+    range
 }
 
 fn read() -> RangeInclusive<u16> {

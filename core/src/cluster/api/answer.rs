@@ -3,6 +3,8 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
+use kube::client::UpgradeConnectionError;
+
 use super::super::client::{Renewal, Unreachable};
 use super::Cluster;
 use crate::{Error, ErrorCode};
@@ -105,13 +107,32 @@ pub(crate) fn is_already_there(error: &Error) -> bool {
     status(error).is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
 }
 
-/// Whether another form of the same request would be answered alike: the API server itself decided about the object or the
-/// user, or is too busy.
-pub(crate) fn is_settled(error: &Error) -> bool {
-    match status(error) {
-        Some(status) => status.code == 429 || status.reason != UNREADABLE && status.code != 400,
-        None => error.code() == ErrorCode::Unauthorized,
+/// Whether somebody on the way did not know what he was asked for, so that another form of the request may do.
+pub(crate) fn is_not_understood(error: &Error) -> bool {
+    if let Some(status) = status(error) {
+        // What a firewall forbids it does not say as the API server would.
+        return matches!(status.code, 400 | 405 | 406 | 426 | 501)
+            || status.code == 403 && status.reason == UNREADABLE;
     }
+    matches!(kubes_own(error), Some(kube::Error::UpgradeConnection(why)) if !is_broken(why))
+}
+
+/// Whether there was no answer, though the server was connected to.
+pub(crate) fn is_unanswered(error: &Error) -> bool {
+    match error.code() {
+        ErrorCode::Deadline => true,
+        // One that was not connected to is explained; no library is the cause then.
+        ErrorCode::Unreachable => kubes_own(error).is_some() && !is_not_understood(error),
+        _ => false,
+    }
+}
+
+fn kubes_own(error: &Error) -> Option<&kube::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+fn is_broken(why: &UpgradeConnectionError) -> bool {
+    matches!(why, UpgradeConnectionError::GetPendingUpgrade(_))
 }
 
 /// Whether waiting may help: the server is overloaded, restarting, or cannot be reached now.
@@ -150,4 +171,42 @@ fn is_terminating(status: &kube::core::Status) -> bool {
 
 fn kind(object: &str) -> &str {
     object.split('/').next().unwrap_or(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use kube::core::Status;
+
+    use super::super::fake::Fake;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_know_a_request_is_told_from_who_refuses_it() {
+        let cluster = Fake::default().cluster();
+        let explained = |error| cluster.explain("get", "pods/x/portforward", error);
+        let answered = |code, reason| {
+            explained(kube::Error::Api(Status::failure("words", reason).with_code(code).boxed()))
+        };
+        for (code, reason) in [(400, "BadRequest"), (426, UNREADABLE), (501, UNREADABLE), (403, UNREADABLE)] {
+            let error = answered(code, reason);
+            assert!(is_not_understood(&error) && !is_unanswered(&error), "{code} {reason}");
+        }
+        for (code, reason) in [
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, UNREADABLE),
+            (429, UNREADABLE),
+            (500, UNREADABLE),
+        ] {
+            let error = answered(code, reason);
+            assert!(!is_not_understood(&error) && !is_unanswered(&error), "{code} {reason}");
+        }
+        let switched = UpgradeConnectionError::ProtocolSwitch(StatusCode::OK);
+        let error = explained(kube::Error::UpgradeConnection(switched));
+        assert!(is_not_understood(&error) && !is_unanswered(&error));
+        assert!(is_unanswered(&Error::deadline("asking")));
+        assert!(is_unanswered(&explained(kube::Error::Service("broken off".into()))));
+        assert!(!is_unanswered(&Error::new(ErrorCode::Unreachable, "nothing listens there")));
+    }
 }

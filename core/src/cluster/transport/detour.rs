@@ -5,25 +5,51 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long it is believed: the laptop may be elsewhere by then, or the first way was only broken for a moment.
+use super::upgrade::Offer;
+
+/// How long it is believed: the laptop may be elsewhere by then, or the straight way was only broken for a while.
 const BELIEVED: Duration = Duration::from_secs(600);
 
-/// Whether port-forwards go by WebSocket for now; known to all carriers to a cluster.
+/// Dials of the straight way without an answer, one after another, before the other one is tried: one may be lost with its
+/// connection, or with the network.
+const DOUBTS: u32 = 2;
+
+/// Which way a session's port-forwards go.
 #[derive(Debug, Default)]
-pub(crate) struct Detour(Mutex<Option<Instant>>);
+pub(crate) struct Detour(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The other way did, and is taken until then.
+    until: Option<Instant>,
+    /// Dials of the straight way that were not answered since one was.
+    doubts: u32,
+}
 
 impl Detour {
-    /// Whether the first way need not be tried.
-    pub(super) fn is_known(&self) -> bool {
-        self.until().is_some_and(|until| Instant::now() < until)
+    /// What to ask for.
+    pub(super) fn offer(&self) -> Offer {
+        let known = self.known();
+        let around = known.until.is_some_and(|until| Instant::now() < until) || known.doubts >= DOUBTS;
+        if around { Offer::WebSocket } else { Offer::Spdy }
     }
 
-    /// The first way failed, and this one did not.
-    pub(super) fn was_found(&self) {
-        *self.until() = Some(Instant::now() + BELIEVED);
+    /// A carrier came of it.
+    pub(super) fn did(&self, offer: Offer) {
+        let until = (offer == Offer::WebSocket).then(|| Instant::now() + BELIEVED);
+        *self.known() = Known { until, doubts: 0 };
     }
 
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+    /// No answer came to it, or one that makes no sense.
+    pub(super) fn did_not(&self, offer: Offer) {
+        let mut known = self.known();
+        *known = match offer {
+            Offer::Spdy => Known { doubts: known.doubts + 1, ..*known },
+            Offer::WebSocket => Known::default(),
+        };
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -35,11 +61,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_believed_for_a_while() {
         let detour = Detour::default();
-        assert!(!detour.is_known());
-        detour.was_found();
+        assert_eq!(detour.offer(), Offer::Spdy);
+        detour.did(Offer::WebSocket);
         tokio::time::advance(BELIEVED - Duration::from_secs(1)).await;
-        assert!(detour.is_known());
+        assert_eq!(detour.offer(), Offer::WebSocket);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!detour.is_known());
+        assert_eq!(detour.offer(), Offer::Spdy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_doubted_twice() {
+        let detour = Detour::default();
+        for _ in 0..3 {
+            detour.did_not(Offer::Spdy);
+            assert_eq!(detour.offer(), Offer::Spdy);
+            detour.did(Offer::Spdy);
+        }
+        detour.did_not(Offer::Spdy);
+        detour.did_not(Offer::Spdy);
+        assert_eq!(detour.offer(), Offer::WebSocket);
+        // Neither: it is not the way.
+        detour.did_not(Offer::WebSocket);
+        assert_eq!(detour.offer(), Offer::Spdy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_detour_that_ends_is_left() {
+        let detour = Detour::default();
+        detour.did(Offer::WebSocket);
+        detour.did_not(Offer::WebSocket);
+        assert_eq!(detour.offer(), Offer::Spdy);
+        detour.did(Offer::WebSocket);
+        // One that was begun before the detour was known.
+        detour.did(Offer::Spdy);
+        assert_eq!(detour.offer(), Offer::Spdy);
     }
 }

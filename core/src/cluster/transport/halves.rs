@@ -3,23 +3,20 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use kubetether_link::{CarrierRead, CarrierWrite};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::upgrade::Framing;
 use super::websocket::Piece;
-use super::{channels, spdy, websocket};
+use super::{channels, spdy, take, websocket};
 
 /// Bytes of a buffer that is read into.
 const READ: usize = 128 << 10;
 
 /// When less room is left, a new one is made.
 const LEAST: usize = 32 << 10;
-
-/// Bytes below which a piece of a big buffer is copied, since it may be kept for long.
-const SMALL: usize = 16 << 10;
 
 /// Room before the data for what each framing wants there.
 const INNER: usize = spdy::HEADER;
@@ -31,11 +28,10 @@ where
 {
     let (read, write) = tokio::io::split(stream);
     let owed = Owed::default();
-    let frames = || websocket::Decoder::default();
-    let (frames, inner) = match framing {
-        Framing::Spdy => (None, Inner::Spdy(spdy::Decoder::default())),
-        Framing::Tunnel => (Some(frames()), Inner::Spdy(spdy::Decoder::default())),
-        Framing::Channels => (Some(frames()), Inner::Channels(channels::Decoder::default())),
+    let frames = (framing != Framing::Spdy).then(websocket::Decoder::default);
+    let inner = match framing {
+        Framing::Spdy | Framing::Tunnel => Inner::Spdy(spdy::Decoder::default()),
+        Framing::Channels => Inner::Channels(channels::Decoder::default()),
     };
     let (input, piece) = (BytesMut::new(), Bytes::new());
     let mut reader = Reader { io: read, input, frames, inner, piece, framing, owed: owed.clone() };
@@ -257,16 +253,6 @@ where
     }
 }
 
-/// Takes bytes from the front. Little in a big buffer is copied out of it.
-pub(super) fn take(input: &mut BytesMut, count: usize) -> Bytes {
-    if count < SMALL && input.len() < SMALL {
-        let copy = Bytes::copy_from_slice(&input[..count]);
-        input.advance(count);
-        return copy;
-    }
-    input.split_to(count).freeze()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{DuplexStream, duplex};
@@ -357,16 +343,6 @@ mod tests {
         assert_eq!(far.read(&mut sent).await.unwrap(), 0);
         far.write_all(&[0, 0, 0, 3, 1, 0, 0, 0]).await.unwrap();
         assert_eq!(reader.recv().await.unwrap(), None);
-    }
-
-    #[test]
-    fn little_does_not_keep_much_alive() {
-        let mut input = BytesMut::with_capacity(READ);
-        input.extend_from_slice(&[1, 2]);
-        let begin = input.as_ptr() as usize;
-        let bytes = take(&mut input, 2);
-        assert!(!(begin..begin + READ).contains(&(bytes.as_ptr() as usize)));
-        assert_eq!((&bytes[..], input.len()), ([1, 2].as_slice(), 0));
     }
 
     #[tokio::test]

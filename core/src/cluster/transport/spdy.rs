@@ -1,6 +1,6 @@
-//! Subprotocol `SPDY/3.1+portforward.k8s.io`: the WebSocket's messages are, however they are cut, the bytes of a SPDY/3.1
-//! connection to the node (KEP-4006; API servers from 1.31 on). The node's side of `v4.channel.k8s.io` takes thrice the
-//! time for each byte.
+//! A SPDY/3.1 connection to the node: by itself, or cut into the messages of a WebSocket (subprotocol
+//! `SPDY/3.1+portforward.k8s.io`, KEP-4006; API servers from 1.31 on). The node's side of `v4.channel.k8s.io` takes thrice
+//! the time for each byte.
 //!
 //! Of SPDY (draft-mbelshe-httpbis-spdy-00, SPDY Protocol 3.1) as much as a port-forward has: two streams that we open, one for
 //! what goes wrong and one for the bytes. Windows are not kept by the other side (moby/spdystream), so not here either:

@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::halves::take;
+use super::take;
 
 /// Room for the longest header of a frame of ours: two bytes, the length in eight, the mask's key.
 pub(super) const HEADER: usize = 14;
