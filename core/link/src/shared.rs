@@ -7,14 +7,13 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
 use kubetether_wire::{GoodbyeCode, Link, ResetCode, StreamError, StreamId};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     AttachError, OpenError,
     acceptor::Table,
-    state::{Fill, State, Wake},
+    state::{State, Wake},
 };
 
 /// One end of a link: the state machine, and everything that waits for it. Held by handles, streams and tasks alike.
@@ -73,18 +72,6 @@ impl Shared {
         };
         self.wake(wake);
         result
-    }
-
-    /// Fills a writer's buffer (emptied first, `headroom` zeros in front), or keeps its waker.
-    pub(crate) fn poll_fill(
-        &self,
-        cx: &mut Context<'_>,
-        id: u32,
-        buffer: &mut BytesMut,
-        headroom: usize,
-        most: usize,
-    ) -> Poll<Fill> {
-        self.act(|state| state.fill(cx, id, buffer, headroom, most))
     }
 
     /// Waits until the peer holds all that was written, or the link is closed.

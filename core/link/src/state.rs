@@ -392,7 +392,7 @@ mod tests {
         let shared = ends.client.shared();
         let other = shared.look(|state| state.idle[0]);
         let mut cx = Context::from_waker(Waker::noop());
-        let filled = shared.poll_fill(&mut cx, other, &mut BytesMut::new(), 0, 1 << 16);
+        let filled = shared.act(|state| state.fill(&mut cx, other, &mut BytesMut::new(), 0, 1 << 16));
         assert!(matches!(filled, Poll::Ready(Fill::Send)));
         assert!(!shared.look(|state| state.idle.contains(&other)));
     }

@@ -1,7 +1,7 @@
 //! The tasks of a link: a reader and a writer for each carrier, and one timer. Each ends when its carrier or the link does;
 //! a panic in one ends the link.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -82,7 +82,10 @@ async fn writer(guard: Guard, id: u32, mut write: impl CarrierWrite, phase: watc
 async fn send_all<W: CarrierWrite>(shared: &Shared, id: u32, write: &mut W) {
     let mut buffer = BytesMut::new();
     loop {
-        match poll_fn(|cx| shared.poll_fill(cx, id, &mut buffer, W::HEADROOM, W::BUFFER)).await {
+        let fill = |cx: &mut Context<'_>| {
+            shared.act(|state| state.fill(cx, id, &mut buffer, W::HEADROOM, W::BUFFER))
+        };
+        match poll_fn(fill).await {
             Fill::Send => match write.send(buffer).await {
                 Ok(returned) => buffer = returned,
                 Err(error) => {

@@ -28,24 +28,25 @@ where
 {
     let (read, write) = tokio::io::split(stream);
     let owed = Owed::default();
-    let frames = (framing != Framing::Spdy).then(websocket::Decoder::default);
+    let in_websocket = framing != Framing::Spdy;
+    let frames = in_websocket.then(websocket::Decoder::default);
     let inner = match framing {
         Framing::Spdy | Framing::Tunnel => Inner::Spdy(spdy::Decoder::default()),
         Framing::Channels => Inner::Channels(channels::Decoder::default()),
     };
     let (input, piece) = (BytesMut::new(), Bytes::new());
-    let mut reader = Reader { io: read, input, frames, inner, piece, framing, owed: owed.clone() };
+    let mut reader = Reader { io: read, input, frames, inner, piece, owed: owed.clone() };
     let mut writer = Writer { io: write, framing, owed };
     if framing != Framing::Channels {
-        writer.write(&framed(framing, &spdy::open(port))).await?;
+        writer.write(&framed(&spdy::open(port), in_websocket)).await?;
         reader.ready().await?;
     }
     Ok((reader, writer))
 }
 
 /// A frame of SPDY's as it goes out.
-fn framed(framing: Framing, frame: &[u8]) -> Vec<u8> {
-    if framing == Framing::Spdy {
+fn framed(frame: &[u8], in_websocket: bool) -> Vec<u8> {
+    if !in_websocket {
         return frame.to_vec();
     }
     let mut message = vec![0; websocket::HEADER];
@@ -89,7 +90,6 @@ pub(super) struct Reader<S> {
     inner: Inner,
     /// What is left of the last piece of the input.
     piece: Bytes,
-    framing: Framing,
     owed: Owed,
 }
 
@@ -145,7 +145,9 @@ impl<S: AsyncRead> Reader<S> {
                     spdy::Event::Data(bytes) => return Ok(Next::Data(bytes)),
                     spdy::Event::Ready => return Ok(Next::Ready),
                     spdy::Event::End => return Ok(Next::End),
-                    spdy::Event::Answer(frame) => self.owed.add(&framed(self.framing, &frame)),
+                    spdy::Event::Answer(frame) => {
+                        self.owed.add(&framed(&frame, self.frames.is_some()));
+                    }
                 }
                 continue;
             }
