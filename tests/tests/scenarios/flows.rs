@@ -1,6 +1,7 @@
 //! Each connection is told of by itself: who called, how much went each way, and how it ended.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -186,8 +187,9 @@ fn of_forwards_each_with_its_end() {
         eventually("a refusal", LONG, async || {
             // The reset may be there before the connection has been looked at. Until its pod is gone it may answer, and
             // waits for more.
-            if let Ok(mut caller) = TcpStream::connect(reset.address()).await {
-                let _ = caller.read(&mut [0; 9]).await;
+            match TcpStream::connect(reset.address()).await {
+                Ok(mut caller) => drop(caller.read(&mut [0; 9]).await),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
             }
             let flow = ended(&session, &mut next).await;
             if flow.end == refused { Ok(()) } else { Err(format!("{flow:?}")) }
